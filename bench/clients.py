@@ -1,0 +1,110 @@
+"""The FTP clients that people script with today, as bench contenders.
+
+usage: clients.py CLIENT HOST PORT WORKLOAD [ARG...]
+
+Each run is a process of its own: imports, login and work are all in its time
+as they are in a user's script.
+"""
+
+import asyncio
+import ftplib
+import queue
+import sys
+import threading
+
+
+def connect(host, port):
+    ftp = ftplib.FTP()
+    ftp.connect(host, port)
+    ftp.login()
+    return ftp
+
+
+def fetch(ftp, path):
+    size = 0
+
+    def count(block):
+        nonlocal size
+        size += len(block)
+
+    ftp.retrbinary("RETR " + path, count, 1 << 16)
+    return size
+
+
+def walk(ftp, top):
+    """Count the non-empty files below top, as `find -type f -size +0` does."""
+    lines, found, dirs = [], 0, []
+    ftp.cwd(top)
+    ftp.retrlines("LIST", lines.append)
+    for line in lines:
+        fields = line.split(None, 8)
+        if line[0] == "d":
+            dirs.append(fields[8])
+        elif line[0] == "-" and int(fields[4]) > 0:
+            found += 1
+    return found + sum(walk(ftp, top + "/" + d) for d in dirs)
+
+
+def sequential(host, port, paths):
+    ftp = connect(host, port)
+    total = sum(fetch(ftp, p) for p in paths)
+    ftp.quit()
+    return total
+
+
+def threads(host, port, paths, n):
+    """n threads, each with a session of its own: what a careful script does."""
+    work, sizes = queue.Queue(), []
+    for p in paths:
+        work.put(p)
+
+    def run():
+        ftp = connect(host, port)
+        while True:
+            try:
+                p = work.get_nowait()
+            except queue.Empty:
+                ftp.quit()
+                return
+            sizes.append(fetch(ftp, p))
+
+    crew = [threading.Thread(target=run) for _ in range(n)]
+    for t in crew:
+        t.start()
+    for t in crew:
+        t.join()
+    if len(sizes) != len(paths):
+        raise SystemExit("a thread failed")
+    return sum(sizes)
+
+
+async def aio(host, port, paths):
+    import aioftp
+
+    async def one(p):
+        size = 0
+        async with aioftp.Client.context(host, port) as client:
+            async with client.download_stream(p) as stream:
+                async for block in stream.iter_by_block(1 << 16):
+                    size += len(block)
+        return size
+
+    return sum(await asyncio.gather(*map(one, paths)))
+
+
+def main():
+    client, host, port, workload, *args = sys.argv[1:]
+    port = int(port)
+    if workload == "walk":
+        print(walk(connect(host, port), "/" + args[0]))
+    elif client == "ftplib":
+        print(sequential(host, port, args))
+    elif client.startswith("ftplib-threads-"):
+        print(threads(host, port, args, int(client.rsplit("-", 1)[1])))
+    elif client == "aioftp":
+        print(asyncio.run(aio(host, port, args)))
+    else:
+        raise SystemExit("unknown client " + client)
+
+
+main()

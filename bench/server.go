@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// server is one vsftpd over the generated mirror, in a process of its own.
+type server struct {
+	cmd  *exec.Cmd
+	addr string // host:port as clients reach it
+	ns   string // namespace its clients run in, "" for this one
+}
+
+// network says how a server is reached.
+type network string
+
+const (
+	loopback network = "loopback"
+	capped   network = "8 MB/s a connection" // anon_max_rate on loopback
+	distant  network = "100 ms"              // behind the WAN
+)
+
+const cappedRate = 8_000_000 // bytes per second and connection
+
+// startServer starts vsftpd over root and returns once it answers. serverNS is
+// the namespace to run in, clientNS the one its clients use.
+func startServer(ctx context.Context, dir, root string, n network, ip, serverNS, clientNS string) (*server, error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	dir = filepath.Join(dir, "vsftpd-"+strconv.Itoa(port))
+	empty := filepath.Join(dir, "empty")
+	if err := os.MkdirAll(empty, 0o755); err != nil {
+		return nil, err
+	}
+	conf := fmt.Sprintf(`listen=YES
+background=NO
+listen_port=%d
+listen_address=%s
+anonymous_enable=YES
+local_enable=NO
+anon_root=%s
+isolate=NO
+isolate_network=NO
+nopriv_user=nobody
+ftp_username=daemon
+secure_chroot_dir=%s
+seccomp_sandbox=NO
+max_per_ip=64
+max_clients=0
+xferlog_enable=NO
+use_localtime=NO
+`, port, ip, root, empty)
+	if n == capped {
+		conf += fmt.Sprintf("anon_max_rate=%d\n", cappedRate)
+	}
+	name := filepath.Join(dir, "vsftpd.conf")
+	if err := os.WriteFile(name, []byte(conf), 0o600); err != nil {
+		return nil, err
+	}
+	binary, err := findServer()
+	if err != nil {
+		return nil, err
+	}
+	words := append(enter(serverNS), binary, name)
+	s := &server{cmd: exec.Command(words[0], words[1:]...), ns: clientNS, addr: net.JoinHostPort(ip, strconv.Itoa(port))}
+	s.cmd.Stderr = os.Stderr
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	for range 100 {
+		probe := append(enter(clientNS), "curl", "-s", "-o", os.DevNull, "ftp://"+s.addr+"/")
+		if exec.CommandContext(ctx, probe[0], probe[1:]...).Run() == nil {
+			return s, nil
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	s.stop()
+	return nil, fmt.Errorf("vsftpd with %s did not answer at %s", name, s.addr)
+}
+
+func (s *server) url() string { return "ftp://" + s.addr }
+
+func (s *server) stop() {
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+}
+
+func findServer() (string, error) {
+	if p, err := exec.LookPath("vsftpd"); err == nil {
+		return p, nil
+	}
+	dir := os.Getenv("MIRRORFS_FTPD_DIR")
+	if dir == "" {
+		dir = ".deps/ftpd"
+	}
+	p, err := filepath.Abs(filepath.Join(dir, "usr/sbin/vsftpd"))
+	if err == nil {
+		_, err = os.Stat(p)
+	}
+	if err != nil {
+		return "", fmt.Errorf("no vsftpd (scripts/test-deps.sh brings it): %w", err)
+	}
+	return p, nil
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
