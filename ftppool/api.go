@@ -29,6 +29,11 @@ type Want struct {
 	// transfer begins, on the same session and where possible without a round
 	// trip of its own. The stream then is a Checked too.
 	Check bool
+	// Begun, unless nil, is called by Open when it has a session, before anything
+	// is asked on it; more than once if it tries again.
+	Begun func()
+
+	ask *question // all that is wanted; it may be sent by the owner of any session
 }
 
 // Checked is a Stream that knows the file as it was when the transfer began;
@@ -51,6 +56,15 @@ type Stream interface {
 	// the server longer than 2 s, and never returns an error worth acting on
 	// after a Read returned one.
 	Close() error
+}
+
+// Piped is a Stream that may be able to hand its bytes on inside the kernel.
+type Piped interface {
+	// ReadPipe is a Read of at most n bytes into a pipe, given by the descriptor
+	// of its writing end, that must be empty. The error Is errors.ErrUnsupported
+	// when this stream's bytes have to be read (encrypted ones do); nothing was
+	// taken then.
+	ReadPipe(pipe, n int) (int, error)
 }
 
 // Errors that callers tell apart with errors.Is, next to io/fs.ErrNotExist,

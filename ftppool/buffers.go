@@ -1,8 +1,11 @@
 package ftppool
 
 import (
+	"net"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A server on the same machine or next to it pushes megabytes into the socket
@@ -26,4 +29,24 @@ func smallBuffers(_, _ string, c syscall.RawConn) error {
 		_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, smallBuf)
 		_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, smallSegment)
 	})
+}
+
+// roundTrip is the kernel's measure of a new connection, which does not count
+// how long this process had to wait for a processor; or took, if that is less or
+// the kernel can't be asked.
+func roundTrip(conn net.Conn, took time.Duration) time.Duration {
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return took
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return took
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil && info.Rtt > 0 {
+			took = min(took, time.Duration(info.Rtt)*time.Microsecond)
+		}
+	})
+	return took
 }

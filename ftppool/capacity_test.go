@@ -2,8 +2,10 @@ package ftppool
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
+	"net"
 	"sync"
 	"syscall"
 	"testing"
@@ -236,5 +238,26 @@ func TestTooManyAtWork(t *testing.T) {
 	readMany(t, p, 10, "f", tree.ReadFile("f"))
 	if st := p.Status(); st.Cap != 2 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// A session that never came about leaves nothing behind.
+func TestFailedConnectIsOver(t *testing.T) {
+	var p *Pool
+	var made []*session
+	s := ftptest.New(t, ftptest.Options{})
+	p = newPool(t, s, func(c *Config) {
+		c.Dial = func(context.Context, string, string) (net.Conn, error) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			for s := range p.opening {
+				made = append(made, s)
+			}
+			return nil, syscall.ECONNREFUSED
+		}
+	})
+	isError(t, p.Connect(patience(t)), syscall.ECONNREFUSED)
+	if len(made) == 0 || made[0].ctx.Err() == nil {
+		t.Errorf("%d sessions made, the first goes on", len(made))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -54,6 +55,11 @@ type Config struct {
 	// It is asked for the data connections by Host too, never by an address
 	// that the server named. nil: net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Path names the way that packets take from an address of this machine to
+	// another one, as it is now, to be compared with what it was; from any address
+	// of this machine if from is invalid. It asks nobody but the kernel. nil: it
+	// is not looked at, and NetworkChanged does nothing.
+	Path func(from, to netip.Addr) (string, error)
 	// Profile is what an earlier Pool had learned about this server, nil when
 	// nothing is known. It holds until the first login tells anew.
 	Profile *Profile

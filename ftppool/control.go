@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"time"
 )
 
 const (
@@ -27,9 +28,13 @@ type control struct {
 	banner   reply    // what the server said first
 	last     reply    // what it said last
 	closing  bool     // the server said 421: it hangs up
+	owed     bool     // the reply to a transfer that has ended is the next to come; see owe.go
+	restarts bool     // REST was accepted and no transfer has begun since: the next one would be from there
 	doubled  bool     // the byte 255 is written twice; see telnet
 	declined bool     // the server has answered in Telnet
 	broken   error    // the first failure; nothing works after it
+	// later is the silence to allow when a reply has come, 0 for no change.
+	later time.Duration
 
 	// The library's side.
 	line    []byte  // what it wrote of a command that is not complete yet
@@ -69,9 +74,10 @@ func (c *control) RemoteAddr() net.Addr {
 	return &net.TCPAddr{IP: net.IPv4zero}
 }
 
-// inStep reports whether every command was answered and nothing else was said.
+// inStep reports whether every command was answered, but for what is owed, and
+// nothing else was said.
 func (c *control) inStep() bool {
-	return c.broken == nil && len(c.sent) == 0 && !c.closing && len(c.ahead) == 0 && len(c.hand) == 0 && len(c.told) == 0 && c.in.Buffered() == 0
+	return c.broken == nil && !c.restarts && (len(c.sent) == 0 || c.owed && len(c.sent) == 1) && !c.closing && len(c.ahead) == 0 && len(c.hand) == 0 && len(c.told) == 0 && c.in.Buffered() == 0
 }
 
 // send writes commands in one go.
@@ -80,7 +86,7 @@ func (c *control) send(commands ...string) error {
 		return nil
 	}
 	for _, command := range commands {
-		if strings.ContainsAny(command, "\r\n\x00") {
+		if strings.ContainsAny(command, lineEnds) {
 			return errInjection
 		}
 	}
@@ -104,6 +110,9 @@ func (c *control) fail(err error) error {
 	return err
 }
 
+// lineEnds end a command on one server or another.
+const lineEnds = "\r\n\x00"
+
 var errInjection = errors.New("a command with a line end or NUL in it was not sent")
 
 // exchange sends commands and returns their final replies, one for each. With
@@ -126,9 +135,6 @@ func (c *control) exchange(together bool, commands ...string) ([]reply, error) {
 			return replies, err
 		}
 		replies = append(replies, r)
-		if c.closing {
-			return replies, r.asError()
-		}
 	}
 	// After a refusal more words are no wonder; the session is out of step then.
 	if c.in.Buffered() > 0 && replies[len(replies)-1].code < 400 {
@@ -137,10 +143,14 @@ func (c *control) exchange(together bool, commands ...string) ([]reply, error) {
 	return replies, nil
 }
 
-// final reads up to a reply that is not preliminary.
+// final reads up to a reply that is not preliminary. A 421 answers nothing, it is
+// an error.
 func (c *control) final() (reply, error) {
 	for range maxStrays {
 		r, err := c.read()
+		if err == nil && c.closing {
+			err = r.asError()
+		}
 		if err != nil || r.code >= 200 {
 			return r, err
 		}
@@ -245,8 +255,24 @@ func (c *control) next() (reply, error) {
 	return reply{}, fmt.Errorf("%w: preliminary replies without end", ErrProtocol)
 }
 
-// read reads one reply from the server.
+// read reads one reply from the server, after the one that is owed.
 func (c *control) read() (reply, error) {
+	for c.owed {
+		r, err := c.readNext()
+		switch {
+		case err != nil:
+			return r, err
+		case r.code < 200:
+		case !r.ok(): // and perhaps not all it says about that
+			return r, c.fail(fmt.Errorf("%w: %d after a transfer", ErrProtocol, r.code))
+		default:
+			c.owed = false
+		}
+	}
+	return c.readNext()
+}
+
+func (c *control) readNext() (reply, error) {
 	if c.broken != nil {
 		return reply{}, c.broken
 	}
@@ -256,6 +282,18 @@ func (c *control) read() (reply, error) {
 		return r, c.fail(err)
 	}
 	c.last = r
+	if len(c.sent) > 0 {
+		switch verb, _, _ := strings.Cut(c.sent[0], " "); {
+		case verb == "REST" && r.code == 350:
+			c.restarts = true
+		case verb == "RETR" && r.code < 300:
+			c.restarts = false
+		}
+	}
+	if c.later != 0 {
+		c.wire.setSilence(c.later)
+		c.later = 0
+	}
 	if c.banner.code == 0 {
 		c.banner = r
 	}

@@ -32,7 +32,7 @@ func TestIdleSessionLost(t *testing.T) {
 		"421 to a command":  func(s *ftptest.Server) { s.Once("CWD", "*", ftptest.Reply(421, "Timeout.")) },
 		"closed at command": func(s *ftptest.Server) { s.Once("CWD", "*", ftptest.DropAt(ftptest.DropBefore)) },
 		"silent": func(s *ftptest.Server) {
-			s.Add(ftptest.Rule{Match: func(c *ftptest.Cmd) bool { return c.Session == 1 }, Action: ftptest.Action{Silent: true}})
+			s.Add(ftptest.Rule{Path: "*", Match: func(c *ftptest.Cmd) bool { return c.Session == 1 }, Action: ftptest.Action{Silent: true}})
 		},
 		"out of step": func(s *ftptest.Server) {
 			s.Once("CWD", "*", ftptest.Action{Raw: []byte("213 12345\r\n")})
@@ -74,7 +74,7 @@ func TestAllIdleSessionsLost(t *testing.T) {
 	p := newPool(t, s, connections(3), func(c *Config) { c.Timeout = time.Minute })
 	openAll(t, p, 3, "d/f")
 	age(p, time.Minute)
-	s.Add(ftptest.Rule{Match: func(c *ftptest.Cmd) bool { return c.Session <= 3 }, Action: ftptest.Action{Silent: true}})
+	s.Add(ftptest.Rule{Path: "*", Match: func(c *ftptest.Cmd) bool { return c.Session <= 3 }, Action: ftptest.Action{Silent: true}})
 	start := time.Now()
 	mustList(t, p, "d")
 	if d := time.Since(start); d > p.cfg.silence()*3/4 {
@@ -95,6 +95,57 @@ func openAll(t *testing.T, p *Pool, n int, path string) {
 	await(t, p, func(st Status) bool { return st.Idle == n })
 }
 
+// What is said to come is left its sessions for a while, and those that have come
+// count no more.
+func TestSpare(t *testing.T) {
+	s := ftptest.New(t, ftptest.Options{})
+	p := newPool(t, s, connections(4))
+	spare := func(when string, want int) {
+		t.Helper()
+		if n := p.Spare(); n != want {
+			t.Errorf("%s: %d sessions to spare, want %d", when, n, want)
+		}
+	}
+	spare("at first", 4)
+	p.Expect(3)
+	spare("with 3 to come", 1)
+	held, err := p.acquire(patience(t), read, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spare("when one has come", 1)
+	p.release(held)
+	p.Expect(99)
+	spare("with all to come", 0)
+	p.mu.Lock()
+	p.expectedUntil = time.Now()
+	p.mu.Unlock()
+	spare("when none came", 4)
+}
+
+// Who says how many requests are about to come finds as many sessions, within
+// the bound and what the server takes.
+func TestExpect(t *testing.T) {
+	s := ftptest.New(t, ftptest.Options{MaxPerAddr: 6})
+	p := newPool(t, s, connections(8))
+	if err := p.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.Expect(3)
+	await(t, p, func(st Status) bool { return st.Idle == 3 })
+	p.Expect(3)
+	p.Expect(1)
+	if st := p.Status(); st.Idle != 3 || st.Logins != 3 {
+		t.Errorf("expecting no more than there are: %+v", st)
+	}
+	p.Expect(99)
+	await(t, p, func(st Status) bool { return st.Idle == 6 && st.Cap == 6 && st.Dialing == 0 })
+	p.Expect(99)
+	if st := p.Status(); st.Idle != 6 || st.Dialing != 0 {
+		t.Errorf("with the server's cap known: %+v", st)
+	}
+}
+
 func TestIdleSessionsEnd(t *testing.T) {
 	s := ftptest.New(t, ftptest.Options{Files: map[string]string{"f": "x"}})
 	p := newPool(t, s, connections(3))
@@ -104,22 +155,6 @@ func TestIdleSessionsEnd(t *testing.T) {
 	if n := s.Count("QUIT"); n != 3 {
 		t.Errorf("%d of 3 sessions said goodbye", n)
 	}
-	mustList(t, p, "")
-}
-
-func TestDropIdle(t *testing.T) {
-	s := ftptest.New(t, ftptest.Options{Files: map[string]string{"f": "x"}})
-	p := newPool(t, s, connections(2))
-	openAll(t, p, 2, "f")
-	r := mustOpen(t, p, read, "f", 0) // is no idle session
-	p.DropIdle()
-	if st := p.Status(); st.Idle != 0 || st.Busy != 1 {
-		t.Errorf("%+v", st)
-	}
-	if _, err := r.Read(make([]byte, 1)); err != nil {
-		t.Error(err)
-	}
-	_ = r.Close()
 	mustList(t, p, "")
 }
 
@@ -269,7 +304,7 @@ func TestRoundTrips(t *testing.T) {
 		_ = r.Close()
 	})
 	settle()
-	p.DropIdle()
+	p.Slept()
 	control = true
 	await(t, p, func(st Status) bool { return st.Ending == 0 })
 	check("a later login", 3, func() { _ = p.Connect(patience(t)) })

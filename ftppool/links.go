@@ -1,6 +1,7 @@
 package ftppool
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -12,19 +13,22 @@ const maxFollowed = 64 // links of one directory whose target is asked for one b
 // resolveLinks completes the symlinks of an MLSD listing. Servers show them
 // without their target, or with the one they have worked out themselves, and
 // leave out dangling ones; LIST has the targets as they are written. Links are
-// few, so a directory without any costs nothing.
-func (s *session) resolveLinks(dir string, l *listing.Listing) *listing.Listing {
+// few, so a directory without any costs nothing. It fails only when it is cut.
+func (s *session) resolveLinks(dir string, l *listing.Listing) (*listing.Listing, error) {
 	isLink := func(e listing.Entry) bool { return e.Type == listing.Symlink }
 	if !slices.ContainsFunc(l.Entries, isLink) {
-		return l
+		return l, nil
 	}
 	shown, report, err := s.fetch("LIST", dir, true)
+	if errors.Is(err, ErrPreempted) {
+		return nil, err
+	}
 	if err != nil {
 		s.pool.log.Debug("the targets of links can't be found out", "dir", dir, "err", err)
-		return l
+		return l, nil
 	}
 	if report.Style == listing.Facts {
-		return l // it says no more than MLSD
+		return l, nil // it says no more than MLSD
 	}
 	links := make(map[string]listing.Entry)
 	for _, e := range shown.Entries {
@@ -51,7 +55,7 @@ func (s *session) resolveLinks(dir string, l *listing.Listing) *listing.Listing 
 	}
 	slices.SortFunc(entries, func(a, b listing.Entry) int { return strings.Compare(a.Name, b.Name) })
 	s.followLinks(dir, entries)
-	return &listing.Listing{Entries: entries, Unparsed: l.Unparsed}
+	return &listing.Listing{Entries: entries, Unparsed: l.Unparsed}, nil
 }
 
 // followLinks finds where links lead whose target no listing shows, as far as

@@ -26,7 +26,9 @@ func (p *Pool) List(ctx context.Context, want Want, dir string) (*listing.Listin
 	err := p.with(ctx, want, opList, dir, func(s *session) error {
 		t := p.newTransfer(want, dir, 0)
 		if want.Class == ClassIdle {
-			t.onCut = s.stopData
+			cut, done := s.cuttable()
+			defer done()
+			t.onCut = cut
 			p.enter(t)
 			defer p.leaveTransfer(t)
 		}
@@ -64,12 +66,16 @@ func (s *session) list(dir string) (*listing.Listing, error) {
 		case ok && r.missing():
 			p.log.Info("MLSD was promised but is refused; using LIST", "reply", p.text(r))
 			p.learn(func(k *knowledge) { k.noMLST = true })
+		case errors.Is(err, listing.ErrUnread):
+			p.log.Debug("the answer to MLSD can't be understood; using LIST", "dir", dir, "err", err)
 		case err != nil:
 			return nil, err
 		case report.Untyped > 0:
 			p.log.Debug("MLSD does not tell files from directories; using LIST", "dir", dir)
 		default:
-			l = s.resolveLinks(dir, l)
+			if l, err = s.resolveLinks(dir, l); err != nil {
+				return nil, err
+			}
 			s.report(dir, "mlsd", l, report)
 			return l, nil
 		}
@@ -163,7 +169,26 @@ func (s *session) fetchOnce(verb, dir string, enter bool) (*listing.Listing, lis
 	if final := s.ctl.last; len(l.Entries) == 0 && notOpened.MatchString(final.text) {
 		return nil, report, &replyError{fs.ErrPermission, final}
 	}
+	if len(l.Entries) == 0 && report.Foreign > 0 {
+		if err := unread(report); err != nil {
+			return nil, report, err
+		}
+	}
 	return l, report, nil
+}
+
+// unread is what a listing without entries means of which lines could not be
+// understood: the server says in it why there are none, or it is in a form that
+// is not known.
+func unread(r listing.Report) error {
+	said := r.Samples[0].Line
+	switch {
+	case notOpened.MatchString(said):
+		return fmt.Errorf("%w: the listing says %q", fs.ErrPermission, said)
+	case r.Lines == 1 && nothingThere.MatchString(said):
+		return nil
+	}
+	return fmt.Errorf("%w, such as %q", listing.ErrUnread, said)
 }
 
 // enter makes dir the current directory and, where possible, has the server

@@ -226,7 +226,7 @@ func TestEPSVIsForgotten(t *testing.T) {
 	p := newPool(t, s)
 	for range 3 {
 		mustList(t, p, "")
-		p.DropIdle()
+		p.Slept()
 	}
 	if n := s.Count("EPSV"); n != 1 {
 		t.Errorf("EPSV was tried %d times", n)

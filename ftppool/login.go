@@ -12,6 +12,9 @@ import (
 	"github.com/jlaffaye/ftp"
 )
 
+// errClearData says that encryption would end at the control connection.
+var errClearData = errors.New("the server does not encrypt data connections (PROT P refused)")
+
 // errSequential says that the server lost commands that were sent together,
 // and must be dialled again.
 var errSequential = errors.New("the server takes one command at a time")
@@ -19,7 +22,8 @@ var errSequential = errors.New("the server takes one command at a time")
 // open dials and logs in. The session speaks for itself, since the library
 // would ask everything anew and one by one each time; the library is then told
 // the answers. Round trips after the TCP connection: the banner, then 4 for the
-// first session (USER, PASS, questions, settings), 1 for later ones.
+// first session (USER, PASS, questions, settings), 1 for later ones, which
+// brings the answers to waiting questions too.
 func (s *session) open(ctx context.Context) error {
 	p := s.pool
 	options := []ftp.DialOption{
@@ -86,7 +90,29 @@ func (s *session) loginAtOnce(k *knowledge) error {
 		commands = append(commands, "PASS "+s.pool.cfg.Password)
 		want = append(want, 230)
 	}
-	replies, err := s.ctl.exchange(true, append(commands, s.settings(k)...)...)
+	commands = append(commands, s.settings(k)...)
+	own := question{commands: commands}
+	riders := s.carry(own.bytes())
+	replies, err := s.ctl.exchange(true, append(commands, asked(riders)...)...)
+	n := min(len(commands), len(replies))
+	failed := err
+	if n == len(commands) {
+		failed = nil // what went wrong came later
+	}
+	if e := s.checkLogin(want, replies[:n], failed); e != nil {
+		deliver(riders, nil, e) // what was answered to a stranger means nothing
+		return e
+	}
+	deliver(riders, replies[n:], err)
+	if _, isReply := asReply(err); err != nil && !isReply && len(riders) > 0 {
+		return fmt.Errorf("%w: %w", errRode, err)
+	}
+	return err
+}
+
+// checkLogin reads the replies to a login at once, of which the first are to
+// have the codes in want. With err, there may be too few.
+func (s *session) checkLogin(want []int, replies []reply, err error) error {
 	for i, r := range replies {
 		if i < len(want) && r.code >= 400 {
 			return r.asError()
@@ -150,7 +176,7 @@ func (s *session) checkSettings(replies []reply) error {
 	if s.tls != nil {
 		for _, r := range replies[:2] {
 			if !r.ok() {
-				return &replyError{errors.New("the server does not encrypt data connections (PROT P refused)"), r}
+				return &replyError{errClearData, r}
 			}
 		}
 	}

@@ -233,7 +233,7 @@ func TestLoginRoundTrips(t *testing.T) {
 	s := ftptest.New(t, ftptest.Options{Files: map[string]string{"f": "x"}})
 	p := newPool(t, s)
 	mustList(t, p, "")
-	p.DropIdle()
+	p.Slept()
 	s.Reset()
 	gate := make(chan struct{})
 	user := s.On("USER", "*", ftptest.Wait(gate))
@@ -294,7 +294,7 @@ func TestProfileIsKept(t *testing.T) {
 	}
 	q := newPool(t, s, func(c *Config) { c.Profile = &earlier })
 	now := q.Profile()
-	if !q.IgnoreCase() || !q.CanRestart() || !now.Learned || now.Zone != "UTC-03:00" || len(now.ZoneSamples) == 0 || now.System != "Windows_NT" {
+	if !q.IgnoreCase() || !q.CanRestart("f") || !now.Learned || now.Zone != "UTC-03:00" || len(now.ZoneSamples) == 0 || now.System != "Windows_NT" {
 		t.Errorf("%+v", now)
 	}
 	s.Reset()

@@ -5,7 +5,8 @@
 // and releases it; nobody acquires a second one while holding one. Requests
 // wait in classes, and within a class users take turns; what waits in a higher
 // class for half a second cuts a transfer of a lower one, which its owner
-// continues later.
+// continues later. A question about one name that waits need not get a session:
+// it rides along with what another request sends (see ride.go).
 //
 // A session stays idle for a while after use. It is used again without asking
 // whether it still works: when it does not, the request is silently done again
@@ -21,6 +22,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,6 +57,7 @@ type Pool struct {
 	idle      []*session            // the one used last at the end
 	live      map[*session]struct{} // idle or owned
 	dialing   int
+	opening   map[*session]struct{} // being made
 	returning map[*session]struct{} // owned, but about to come back
 	ending    int                   // discarded, but perhaps not yet in the server's eyes
 	capacity  capacity
@@ -63,9 +66,19 @@ type Pool struct {
 	transfers map[*transfer]struct{}
 	lastCut   time.Time
 	failures  []Failure
+	failed    int64 // failures in all
 	logins    int64
-	lastFile  string // opened last
-	proving   bool
+	lastFile  string     // opened last, of which the size is known
+	lastSize  int64      // its size
+	alone     bool       // the next login takes no questions along
+	server    netip.Addr // where the last session went; see Config.Path
+	out       string     // how a new one would have gone, at the last look
+
+	proving       bool          // REST, in the background
+	proof         chan struct{} // nil until that has a session; see underProof
+	proveAfter    time.Time
+	expected      int // requests, until a time; see Expect
+	expectedUntil time.Time
 }
 
 // New returns a pool without a session. It does not dial.
@@ -78,12 +91,16 @@ func New(cfg Config) (*Pool, error) {
 		cfg: cfg, log: cfg.Log.With("server", cfg.addr()), charset: charset,
 		limit:     newLimiter(cfg.BandwidthLimit),
 		live:      make(map[*session]struct{}),
+		opening:   make(map[*session]struct{}),
 		returning: make(map[*session]struct{}),
 		transfers: make(map[*transfer]struct{}),
 		capacity:  newCapacity(cfg.Connections),
 	}
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	p.knowledge.Store(newKnowledge(cfg.Profile))
+	if cfg.Path != nil {
+		p.out = p.wayOut(p.server)
+	}
 	return p, nil
 }
 
@@ -150,13 +167,21 @@ func (p *Pool) with(ctx context.Context, want Want, op, path string, f func(*ses
 			return request(s)
 		}
 	}
-	fresh := false
+	fresh, alone := false, false
 	for attempt := 1; ; attempt++ {
 		s, err := p.acquire(ctx, want, fresh)
-		if err != nil {
+		switch {
+		case err == errCarried:
+			return nil
+		case err == errDropped:
+			want.ask = nil
+			attempt-- // it was none
+			continue
+		case err != nil:
 			return p.fail(op, path, err)
 		}
 		reused := s.used
+		s.alone = alone
 		lost, err := p.use(ctx, s, f)
 		if err == nil {
 			return nil
@@ -168,7 +193,7 @@ func (p *Pool) with(ctx context.Context, want Want, op, path string, f func(*ses
 			return p.fail(op, path, ErrClosed)
 		}
 		var silent *silentError
-		again := errors.Is(err, ErrPreempted) || // its owner would only ask again
+		again := errors.Is(err, ErrPreempted) || errors.Is(err, errRode) || // its owner would only ask again
 			attempt < 3 && isPassing(err) ||
 			isBroken(err) && (reused && lost || attempt < 3 && !errors.As(err, &silent) && (attempt < 2 || !errors.Is(err, ErrProtocol)))
 		if !again || attempt >= 50 {
@@ -179,6 +204,7 @@ func (p *Pool) with(ctx context.Context, want Want, op, path string, f func(*ses
 			return err
 		}
 		fresh = isBroken(err)
+		alone = alone || errors.Is(err, errRode)
 		p.log.Debug("trying again on another session", "op", op, "err", err)
 	}
 }
@@ -189,8 +215,10 @@ func (p *Pool) use(ctx context.Context, s *session, f func(*session) error) (los
 	silence := p.cfg.silence()
 	if s.used && time.Since(s.lastUsed) > reuseAfter {
 		s.ctl.wire.setSilence(min(reuseSilence, silence))
+		s.ctl.later = silence
 	}
 	s.used = true
+	owed := s.ctl.owed
 	s.ctl.doubled = p.known().telnet == telnetObeyed
 	release := s.guard(ctx)
 	err = f(s)
@@ -199,6 +227,9 @@ func (p *Pool) use(ctx context.Context, s *session, f func(*session) error) (los
 		return false, nil
 	}
 	p.refusedAtWork(err)
+	if owed {
+		s.blameOwing(err)
+	}
 	lost = !s.inStep()
 	p.release(s)
 	return lost, err
@@ -257,11 +288,14 @@ func (p *Pool) wait(ctx context.Context, want Want, fresh bool) (*session, error
 		case g := <-w.ready:
 			return g.session, g.err
 		case <-patience.C:
-			p.preempt(want, time.Since(start))
+			p.preempt(w, time.Since(start))
 			patience.Reset(preemptAfter)
 		case <-ctx.Done():
 			if p.leave(w) {
 				return nil, p.waitedInVain(ctx)
+			}
+			if p.isCarried(w) {
+				return nil, context.Cause(ctx) // there is no session to give back
 			}
 			if g := <-w.ready; g.session != nil {
 				p.release(g.session)
@@ -282,6 +316,12 @@ func (p *Pool) leave(w *waiter) bool {
 		}
 	}
 	return p.queue.remove(w)
+}
+
+func (p *Pool) isCarried(w *waiter) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return w.carried
 }
 
 // waitedInVain says why no session came in time.
@@ -320,11 +360,23 @@ func (p *Pool) release(s *session) {
 	p.tasks.Done()
 }
 
+// wanting reports whether a request waits for a session.
+func (p *Pool) wanting() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.queue.waiting > 0
+}
+
 // Idle is the number of sessions that a new transfer could take with nobody
 // waiting for them: idle ones, and ones not begun that the server would take.
 func (p *Pool) Idle() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.idleNow()
+}
+
+// idleNow is Idle for callers that hold p.mu.
+func (p *Pool) idleNow() int {
 	if p.closed || p.cfg.Offline {
 		return 0
 	}

@@ -68,7 +68,7 @@ func TestListStatOpen(t *testing.T) {
 			if !bytes.Equal(readAll(t, p, "big.bin", 1234567), want[1234567:]) {
 				t.Error("wrong bytes from an offset")
 			}
-			if !p.CanRestart() {
+			if !p.CanRestart("big.bin") {
 				t.Error("REST is not proven")
 			}
 			if s.MaxSessions() != 1 {

@@ -59,6 +59,7 @@ type knowledge struct {
 	epsv        bool
 	epsvWorked  bool
 	telnet      telnet
+	noOwing     bool // what was owed did not come, or not in order; see owe.go
 	closeNotify bool // TLS data connections end with a goodbye
 	trip        time.Duration
 	keep        time.Duration // how long an idle session is kept
@@ -110,14 +111,16 @@ func (p *Pool) Profile() Profile {
 	return r
 }
 
-// CanRestart reports whether REST is proven to work on this server. While that
-// is not known, it makes the pool find out, with the file opened last.
-func (p *Pool) CanRestart() bool {
+// CanRestart reports whether REST is proven to work on this server, or a proof
+// is under way, for which Open waits while the transfer begins. While nothing is
+// known, it makes the pool find out, with the file at path.
+func (p *Pool) CanRestart(path string) bool {
 	switch p.known().Restart {
 	case RestartProven:
 		return true
 	case RestartUnknown:
-		p.proveRestartSoon()
+		p.proveRestartSoon(path)
+		return p.underProof() != nil
 	}
 	return false
 }

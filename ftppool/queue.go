@@ -6,7 +6,8 @@ type waiter struct {
 	ready chan grant // of capacity 1; written once, when the waiter leaves the queue
 	// fresh asks for a session that was seen to work after another one failed
 	// this request, which is served at once since it has waited already.
-	fresh bool
+	fresh   bool
+	carried bool // its question is being asked; guarded by the pool's mutex
 }
 
 // grant is what a waiter gets.

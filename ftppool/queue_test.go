@@ -2,6 +2,7 @@ package ftppool
 
 import (
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 )
@@ -23,7 +24,7 @@ func TestQueueOrder(t *testing.T) {
 		{Class: ClassRead, UID: 1}, {Class: ClassRead, UID: 2}, {Class: ClassRead, UID: 3}, {Class: ClassRead, UID: 1}, {Class: ClassRead, UID: 1},
 		{Class: ClassReadAhead, UID: 1}, {Class: ClassIdle, UID: 1},
 	}
-	if !slices.Equal(order, want) {
+	if !reflect.DeepEqual(order, want) {
 		t.Errorf("served %v\nwant   %v", order, want)
 	}
 }

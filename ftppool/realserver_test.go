@@ -179,7 +179,7 @@ func TestRealServers(t *testing.T) {
 				t.Errorf("%q is %+v, %v", n, e, err)
 			}
 		}
-		if !p.CanRestart() || !p.Profile().Pipelining || !p.Profile().EPSV {
+		if !p.CanRestart("d/big") || !p.Profile().Pipelining || !p.Profile().EPSV {
 			t.Errorf("profile %+v", p.Profile())
 		}
 	})
@@ -385,4 +385,50 @@ func TestRealRestart(t *testing.T) {
 			t.Error("wrong bytes")
 		}
 	})
+}
+
+// Real servers take commands before they have said that a transfer is over: no
+// session is lost by that, with encryption neither.
+func TestRealReplyOwed(t *testing.T) {
+	ca := ftptest.NewCA()
+	cert, key, err := ca.Issue("127.0.0.1").Files(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := realftp.Options{}
+	encrypted := realftp.Options{TLS: realftp.ExplicitTLS, CertFile: cert, KeyFile: key}
+	for name, o := range map[string]realftp.Options{"plain": plain, "encrypted": encrypted} {
+		t.Run(name, func(t *testing.T) {
+			onEach(t, o, func(t *testing.T, s *realftp.Server) {
+				const n = 40
+				for i := range n {
+					write(t, s, fmt.Sprintf("f%d", i), random(1000*i, uint64(i)))
+				}
+				p := realPool(t, s, connections(2), func(c *Config) {
+					if o.TLS != realftp.NoTLS {
+						c.TLS, c.TLSConfig = ExplicitTLS, &tls.Config{RootCAs: ca.Pool()}
+					}
+				})
+				mustList(t, p, "")
+				var readers sync.WaitGroup
+				for i := range n {
+					readers.Go(func() {
+						r, err := p.Open(patience(t), Want{Class: ClassRead, Check: true}, fmt.Sprintf("f%d", i), 0)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						defer r.Close()
+						if b, err := io.ReadAll(r); err != nil || !bytes.Equal(b, random(1000*i, uint64(i))) {
+							t.Errorf("f%d: %d bytes, %v", i, len(b), err)
+						}
+					})
+				}
+				readers.Wait()
+				if st := p.Status(); st.Logins > 2 || p.known().noOwing {
+					t.Errorf("%d logins; replies are waited for: %v", st.Logins, p.known().noOwing)
+				}
+			})
+		})
+	}
 }

@@ -29,7 +29,7 @@ func (p *Pool) schedule() {
 		p.grant(w)
 	}
 	for p.queue.waiting > 0 && len(p.idle) > 0 {
-		p.grant(p.queue.pop())
+		p.grant(p.queue.popOrCarrier())
 	}
 	wanted := p.queue.waiting + len(p.fresh) - p.dialing - len(p.returning)
 	for wanted > 0 && p.count() < p.capacity.limit(now) && !now.Before(p.backoff.until) {
@@ -52,6 +52,40 @@ func (p *Pool) schedule() {
 	case p.capacity.learned < p.capacity.bound && now.Before(p.capacity.probeAt):
 		p.wakeAt(p.capacity.probeAt)
 	}
+}
+
+// Expect says that n requests will soon come at once: what is missing to as many
+// sessions, and is known to be taken, is dialled now.
+func (p *Pool) Expect(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || p.cfg.Offline || p.inBackoff(time.Now()) {
+		return
+	}
+	n = min(n, p.capacity.learned)
+	p.expected, p.expectedUntil = n, time.Now().Add(expectFor+10*p.known().trip)
+	for p.count() < n {
+		p.dialing++
+		p.tasks.Add(1)
+		go p.dial()
+	}
+}
+
+// expectFor is how long what was said by Expect is waited for, and some round
+// trips more.
+const expectFor = time.Second
+
+// Spare is Idle, less the sessions for which Expect said that requests will come
+// and they have not yet.
+func (p *Pool) Spare() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	idle := p.idleNow()
+	if time.Now().After(p.expectedUntil) {
+		return idle
+	}
+	busy := len(p.live) - len(p.idle)
+	return max(0, idle-max(0, p.expected-busy))
 }
 
 // count is how many control connections the server may see. Callers hold p.mu.
@@ -141,7 +175,8 @@ func (p *Pool) discard(s *session) {
 }
 
 // hangUp closes the connections of a session, whether it was logged in or not,
-// in the background. Callers hold p.mu.
+// in the background. One that did not come about may be one to the server. Callers
+// hold p.mu.
 func (p *Pool) hangUp(s *session, loggedIn bool) {
 	s.stop(ErrClosed)
 	s.mu.Lock()
@@ -150,6 +185,7 @@ func (p *Pool) hangUp(s *session, loggedIn bool) {
 	if s.expiry != nil {
 		s.expiry.Stop()
 	}
+	farewell := s.farewell()
 	p.ending++
 	p.tasks.Add(1)
 	go func() {
@@ -158,7 +194,7 @@ func (p *Pool) hangUp(s *session, loggedIn bool) {
 			_ = data.Close()
 		}
 		if control != nil {
-			control.hangUp(finWait, p.ctx.Done())
+			control.hangUp(farewell, p.ctx.Done())
 		}
 		p.ended(loggedIn)
 	}()
@@ -185,9 +221,13 @@ func (p *Pool) ended(loggedIn bool) {
 // dial makes one more session, for whoever is next then.
 func (p *Pool) dial() {
 	defer p.tasks.Done()
-	ctx, cancel := context.WithTimeout(p.ctx, p.cfg.Timeout*2/3)
-	defer cancel()
 	s := p.newSession()
+	p.mu.Lock()
+	s.alone, p.alone = p.alone, false
+	p.opening[s] = struct{}{}
+	p.mu.Unlock()
+	ctx, cancel := context.WithTimeout(s.ctx, p.cfg.Timeout*2/3)
+	defer cancel()
 	start := time.Now()
 	release := s.guard(ctx)
 	err := s.open(ctx)
@@ -195,7 +235,9 @@ func (p *Pool) dial() {
 	if err == nil && !s.inStep() {
 		err = ErrProtocol
 	}
-	if err != nil && ctx.Err() != nil && p.ctx.Err() == nil {
+	if why := s.givenUp(); why != nil {
+		err = why
+	} else if err != nil && ctx.Err() != nil && p.ctx.Err() == nil && !errors.Is(err, errRode) {
 		err = &silentError{p.cfg.Timeout * 2 / 3}
 	}
 	if err == nil {
@@ -204,6 +246,7 @@ func (p *Pool) dial() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dialing--
+	delete(p.opening, s)
 	now := time.Now()
 	if err == nil && !p.closed {
 		p.logins++
@@ -214,9 +257,7 @@ func (p *Pool) dial() {
 		p.schedule()
 		return
 	}
-	if s.control != nil {
-		p.hangUp(s, false)
-	}
+	p.hangUp(s, false)
 	if p.closed {
 		return
 	}
@@ -235,6 +276,13 @@ func (p *Pool) newSession() *session {
 func (p *Pool) dialFailed(err error, now time.Time) {
 	if errors.Is(err, errSequential) {
 		return // asked to try another way
+	}
+	if errors.Is(err, errRode) {
+		p.alone = true // the login itself worked
+		return
+	}
+	if errors.Is(err, ErrPreempted) {
+		return // the next attempt is made from where the machine is now
 	}
 	others := len(p.live) + p.dialing
 	if r, ok := asReply(err); ok && isTooMany(r, others) {
@@ -327,17 +375,4 @@ func (p *Pool) endedIdle(s *session) {
 	if words, _ := s.ctl.wire.unasked(); words && s.tls == nil && idle > keepAtLeast {
 		p.learn(func(k *knowledge) { k.keep = max(keepAtLeast, min(k.keep, idle*4/5)) })
 	}
-}
-
-// DropIdle ends all idle sessions at once: after a suspend or a change of
-// address they would only cost the time to find out that they are dead.
-func (p *Pool) DropIdle() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, s := range p.idle {
-		p.discard(s)
-	}
-	p.idle = nil
-	p.backoff.succeeded()
-	p.schedule()
 }

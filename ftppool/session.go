@@ -33,6 +33,7 @@ type session struct {
 	lastUsed time.Time   // when its last request ended
 	noEPSV   bool        // the library has gone over to PASV
 	small    bool        // the next data connection gets small buffers
+	alone    bool        // no questions of others ride along
 	listen   consumer    // takes the data of the library's next List
 	listErr  error       // what it made of it
 	expiry   *time.Timer // ends it when it was idle for long
@@ -41,7 +42,9 @@ type session struct {
 	// mu guards what follows. It is held for nothing but that.
 	mu      sync.Mutex
 	control *wire // nil before the dial
+	way     way   // of control
 	data    *wire // of the transfer under way
+	cut     error // see cuttable
 	stopped error
 }
 
@@ -100,7 +103,7 @@ func (s *session) alive() bool {
 		return false
 	}
 	words, end := s.ctl.wire.unasked()
-	return !end && (!words || s.tls != nil)
+	return !end && (!words || s.tls != nil || s.ctl.owed)
 }
 
 // exchange sends commands of our own, together where the server takes that.
@@ -126,11 +129,12 @@ func (s *session) dialControl(ctx context.Context, addr string) (net.Conn, error
 	if err != nil {
 		return nil, dialError(err)
 	}
-	trip := time.Since(start)
+	trip := roundTrip(conn, time.Since(start))
 	p.learn(func(k *knowledge) { k.trip = trip })
+	route := p.wayOf(conn)
 	w := newWire(conn, p.cfg.silence(), nil)
 	s.mu.Lock()
-	s.control = w
+	s.control, s.way = w, route
 	if s.stopped != nil {
 		w.stop(s.stopped)
 	}
@@ -141,6 +145,7 @@ func (s *session) dialControl(ctx context.Context, addr string) (net.Conn, error
 			return nil, err
 		}
 	}
+	c.doubled = p.known().telnet == telnetObeyed // for the questions of others
 	s.ctl = c
 	return c, nil
 }
@@ -153,28 +158,21 @@ func (s *session) dialData(addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	host := p.cfg.Host
-	if peer, ok := s.ctl.Conn.RemoteAddr().(*net.TCPAddr); ok && p.cfg.Dial == nil {
-		host = (&net.IPAddr{IP: peer.IP, Zone: peer.Zone}).String()
-	}
 	patience := p.cfg.silence()
 	if k := p.known(); !s.noEPSV && !k.epsvWorked {
 		patience = min(patience, epsvPatience)
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
-	defer cancel()
-	conn, err := p.dialTCP(ctx, net.JoinHostPort(host, port), s.small)
+	conn, err := s.dialPort(port, patience)
 	if err != nil {
-		if s.ctx.Err() != nil {
-			return nil, context.Cause(s.ctx)
-		}
-		return nil, &dataError{dialError(err)}
+		return nil, err
 	}
 	w := newWire(conn, p.cfg.silence(), p.limit)
 	s.mu.Lock()
 	s.data = w
 	if s.stopped != nil {
 		w.stop(s.stopped)
+	} else if s.cut != nil {
+		w.stop(s.cut)
 	}
 	s.mu.Unlock()
 	d := &dataConn{Conn: w, wire: w, session: s}
@@ -187,6 +185,25 @@ func (s *session) dialData(addr string) (net.Conn, error) {
 		return &listingConn{dataConn: d, consume: listen}, nil
 	}
 	return d, nil
+}
+
+// dialPort connects to one of the server's ports for data.
+func (s *session) dialPort(port string, patience time.Duration) (net.Conn, error) {
+	p := s.pool
+	host := p.cfg.Host
+	if peer, ok := s.ctl.Conn.RemoteAddr().(*net.TCPAddr); ok && p.cfg.Dial == nil {
+		host = (&net.IPAddr{IP: peer.IP, Zone: peer.Zone}).String()
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	conn, err := p.dialTCP(ctx, net.JoinHostPort(host, port), s.small)
+	if err == nil {
+		return conn, nil
+	}
+	if s.ctx.Err() != nil {
+		return nil, context.Cause(s.ctx)
+	}
+	return nil, &dataError{dialError(err)}
 }
 
 // closeData closes the data connection of the transfer under way.
@@ -260,8 +277,10 @@ func (p *Pool) dialTCP(ctx context.Context, addr string, small bool) (net.Conn, 
 }
 
 // abs is the path to use in commands.
-func (s *session) abs(path string) string {
-	base := s.pool.known().base
+func (s *session) abs(path string) string { return s.pool.known().abs(path) }
+
+func (k *knowledge) abs(path string) string {
+	base := k.base
 	switch {
 	case path == "":
 		return base
@@ -306,7 +325,7 @@ func isBroken(err error) bool {
 	if err == nil || refused(err) {
 		return false
 	}
-	for _, answer := range []error{ErrPreempted, ErrNoRestart, ErrNotDir, ErrIsDir, fs.ErrNotExist, fs.ErrPermission, errInjection, listing.ErrTooLarge} {
+	for _, answer := range []error{ErrPreempted, ErrNoRestart, errNoProof, ErrNotDir, ErrIsDir, fs.ErrNotExist, fs.ErrPermission, errInjection, listing.ErrTooLarge, listing.ErrUnread} {
 		if errors.Is(err, answer) {
 			return false
 		}

@@ -2,9 +2,11 @@ package ftppool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/mirrorfs/mirrorfs/ftppool/listing"
@@ -19,47 +21,83 @@ func (p *Pool) Stat(ctx context.Context, want Want, path string) (listing.Entry,
 		return listing.Entry{}, p.fail(opStat, path, err)
 	}
 	var e listing.Entry
-	err := p.with(ctx, want, opStat, path, func(s *session) (err error) {
-		e, err = s.stat(path)
-		return err
-	})
-	return e, err
+	if k := p.known(); k.together() && !strings.Contains(path, iac) && !strings.ContainsAny(path, lineEnds) {
+		want.ask = &question{commands: p.questions(k, path)}
+	}
+	ask := want.ask
+	for {
+		err := p.with(ctx, want, opStat, path, func(s *session) (err error) {
+			e, err = s.stat(path)
+			return err
+		})
+		if err != nil || ask == nil || ask.replies == nil {
+			return e, err
+		}
+		if e, err = p.answer(path, ask.replies); err == nil || errors.Is(err, fs.ErrNotExist) {
+			return e, p.fail(opStat, path, err)
+		}
+		// Any other refusal is looked into on a session of its own.
+		want.ask, ask = nil, nil
+	}
+}
+
+// questions are the commands that Stat sends together.
+func (p *Pool) questions(k *knowledge, path string) []string {
+	abs := k.abs(path)
+	commands := []string{"SIZE " + abs, "MDTM " + abs, "CWD " + abs}
+	if k.mlst && !k.noMLST {
+		commands = append([]string{"MLST " + abs}, commands...)
+	}
+	return commands
+}
+
+// answer reads the replies to questions.
+func (p *Pool) answer(name string, replies []reply) (listing.Entry, error) {
+	raw := rawName(name)
+	if len(replies) == 4 {
+		if e, known, err := p.told(raw, replies[0]); known {
+			return e, err
+		}
+		replies = replies[1:]
+	}
+	return p.entry(raw, replies[0], replies[1], replies[2])
+}
+
+func rawName(name string) string {
+	if name == "" {
+		return ""
+	}
+	return path.Base(name)
+}
+
+// told reads the reply to MLST, which is enough for a directory. Of a file, or a
+// link to one, MLST gives the length of the link itself on some servers, where
+// SIZE gives that of the file.
+func (p *Pool) told(raw string, mlst reply) (e listing.Entry, known bool, err error) {
+	switch e, err = p.facts(raw, mlst); {
+	case !mlst.ok() && !mlst.missing() && mlst.code != 501 && refusal(mlst) != ErrRefused:
+		return listing.Entry{}, true, mlst.asError()
+	case err == nil && e.Type == listing.Dir:
+		return e, true, nil
+	}
+	return listing.Entry{}, false, nil
 }
 
 func (s *session) stat(name string) (listing.Entry, error) {
 	p := s.pool
 	k := p.known()
-	raw := path.Base(name)
-	if name == "" {
-		raw = ""
+	if k.together() {
+		return s.statTogether(k, name)
 	}
-	abs := s.abs(name)
+	raw, abs := rawName(name), s.abs(name)
 	if k.mlst && !k.noMLST {
-		commands := []string{"MLST " + abs}
-		if k.together() {
-			commands = append(commands, "SIZE "+abs, "MDTM "+abs, "CWD "+abs)
-		}
-		replies, err := s.exchange(commands...)
+		replies, err := s.exchange("MLST " + abs)
 		if err != nil {
 			return listing.Entry{}, err
 		}
-		mlst := replies[0]
-		switch e, err := p.facts(raw, mlst); {
-		case !mlst.ok() && !mlst.missing() && refusal(mlst) != ErrRefused:
-			return listing.Entry{}, mlst.asError()
-		case err == nil && e.Type == listing.Dir:
-			return e, nil
-		case k.together():
-			return p.entry(raw, replies[1], replies[2], replies[3])
+		if e, known, err := p.told(raw, replies[0]); known {
+			return e, err
 		}
-		// It is a file, or a link to one: MLST gives the length of the link
-		// itself on some servers, SIZE that of the file.
-	} else if k.together() {
-		replies, err := s.exchange("SIZE "+abs, "MDTM "+abs, "CWD "+abs)
-		if err != nil {
-			return listing.Entry{}, err
-		}
-		return p.entry(raw, replies[0], replies[1], replies[2])
 	}
 	size, err := s.ctl.exchange(false, "SIZE "+abs)
 	if err != nil {
@@ -78,6 +116,20 @@ func (s *session) stat(name string) (listing.Entry, error) {
 		return p.entry(raw, size[0], r[0], no)
 	}
 	return p.entry(raw, size[0], no, r[0])
+}
+
+// statTogether asks all in one round trip, for others too. Its own answers come
+// first, so what goes wrong after them is not its affair.
+func (s *session) statTogether(k *knowledge, name string) (listing.Entry, error) {
+	own := question{commands: s.pool.questions(k, name)}
+	riders := s.carry(own.bytes())
+	n := len(own.commands)
+	replies, err := s.ctl.exchange(true, append(own.commands, asked(riders)...)...)
+	deliver(riders, replies[min(n, len(replies)):], err)
+	if err != nil && (len(replies) < n || errors.Is(err, ErrProtocol)) {
+		return listing.Entry{}, err
+	}
+	return s.pool.answer(name, replies[:n])
 }
 
 // facts reads the reply to MLST.

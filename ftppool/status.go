@@ -19,6 +19,7 @@ type Status struct {
 	Logins       int64
 	ProbeAt      time.Time  // when one session more than Cap is tried; zero when Cap is Bound
 	BackoffUntil time.Time  // when the server is tried again; zero when it answers
+	Failed       int64      // failures in all
 	Failures     []Failure  // the last ones, newest first
 	Transfers    []Transfer // files under way, oldest first
 }
@@ -53,7 +54,7 @@ func (p *Pool) Status() Status {
 		Bound: p.capacity.bound, Cap: p.capacity.learned,
 		Busy: len(p.live) - len(p.idle), Idle: len(p.idle), Dialing: p.dialing, Ending: p.ending,
 		Waiting: p.queue.waiting + len(p.fresh), Logins: p.logins,
-		Failures: slices.Clone(p.failures),
+		Failed: p.failed, Failures: slices.Clone(p.failures),
 	}
 	if st.Cap < st.Bound {
 		st.ProbeAt = p.capacity.probeAt
@@ -92,6 +93,7 @@ func (p *Pool) noteLocked(err error) {
 	if errors.As(err, &e) {
 		f.Path = e.Path
 	}
+	p.failed++
 	p.failures = append(p.failures, f)
 	if len(p.failures) > keptFailures {
 		p.failures = slices.Clone(p.failures[1:])

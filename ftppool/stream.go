@@ -34,34 +34,13 @@ func (p *Pool) Open(ctx context.Context, want Want, path string, offset int64) (
 	if offset < 0 || offset > 0 && p.known().Restart == RestartRefused {
 		return nil, p.fail(opOpen, path, ErrNoRestart)
 	}
-	p.mu.Lock()
-	p.lastFile = path
-	p.mu.Unlock()
 	var opened *stream
-	err := p.with(ctx, want, opOpen, path, func(s *session) error {
-		if offset > 0 && p.known().Restart == RestartUnknown {
-			if err := s.proveRestart(path); err != nil {
-				return err
-			}
+	err := p.with(ctx, want, opOpen, path, func(s *session) (err error) {
+		if want.Begun != nil {
+			want.Begun()
 		}
-		s.small = want.Limit > 0 && want.Limit <= smallLimit && p.known().trip < nearby
-		defer func() { s.small = false }()
-		var now facts
-		if want.Check {
-			var err error
-			if now, err = s.factsAhead(path, offset); err != nil {
-				return err
-			}
-		} else if err := s.transferAhead(nil, offset); err != nil {
-			return err
-		}
-		resp, err := s.retrieve(path, offset)
-		if err != nil {
-			return err
-		}
-		opened = p.newStream(s, resp, want, path, offset)
-		opened.facts = now
-		return errPassedOn
+		opened, err = s.openStream(ctx, want, path, offset)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -69,7 +48,87 @@ func (p *Pool) Open(ctx context.Context, want Want, path string, offset int64) (
 	if !p.enter(opened.transfer) {
 		opened.end(ErrClosed)
 	}
-	return opened, nil
+	if opened.unproven == 0 {
+		return opened, nil
+	}
+	switch err := opened.proveItself(ctx); err {
+	case nil:
+		return opened, nil
+	case errNoProof:
+		if err := p.ProveRestart(ctx, path); err != nil {
+			return nil, err
+		}
+		return p.Open(ctx, want, path, offset)
+	default:
+		return nil, p.fail(opOpen, path, err)
+	}
+}
+
+// openStream passes the session on to a stream.
+//
+// An offset above 0 is one to rely on only where REST is proven. Where it is
+// not, what is left of the file proves it if it is little, and is held back until
+// it has; else a transfer of the last byte does, before, or meanwhile by another
+// session.
+func (s *session) openStream(ctx context.Context, want Want, path string, offset int64) (*stream, error) {
+	p := s.pool
+	s.small = want.Limit > 0 && want.Limit <= smallLimit && p.known().trip < nearby
+	defer func() { s.small = false }()
+	unproven := offset > 0 && p.known().Restart == RestartUnknown
+	var proof <-chan struct{}
+	if unproven {
+		proof = p.underProof()
+	}
+	if unproven && proof == nil && !want.Check {
+		if err := s.proveRestart(path); err != nil {
+			return nil, err
+		}
+	}
+	var now facts
+	var err error
+	if want.Check {
+		now, err = s.factsAhead(path, offset)
+	} else {
+		err = s.transferAhead(nil, offset)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if now.told {
+		p.mu.Lock()
+		p.lastFile, p.lastSize = path, now.entry.Size
+		p.mu.Unlock()
+	}
+	left := now.entry.Size - offset
+	if unproven && proof == nil && now.told && left > proofLimit {
+		if err := s.proveWith(path, now.entry.Size); err != nil {
+			return nil, err
+		}
+		if err := s.transferAhead(nil, offset); err != nil {
+			return nil, err
+		}
+		unproven = false
+	}
+	resp, err := s.retrieve(path, offset)
+	if err != nil {
+		return nil, err
+	}
+	if proof != nil && (!now.told || left > proofLimit) {
+		switch err := s.awaitProof(ctx, proof); err {
+		case nil:
+			unproven = false
+		case errNoProof:
+			return s.openStream(ctx, want, path, offset)
+		default:
+			return nil, err
+		}
+	}
+	opened := p.newStream(s, resp, want, path, offset)
+	opened.facts = now
+	if unproven && now.told {
+		opened.unproven = max(left, 0)
+	}
+	return opened, errPassedOn
 }
 
 // facts are the size and time of a file as the server told them just before a
@@ -84,16 +143,26 @@ func (s *session) factsAhead(path string, offset int64) (facts, error) {
 	questions := []string{"SIZE " + s.abs(path), "MDTM " + s.abs(path)}
 	var replies []reply
 	if s.pool.known().together() {
-		if err := s.transferAhead(questions, offset); err != nil {
+		own := question{commands: questions}
+		riders := s.carry(own.bytes())
+		all := append(asked(riders), questions...)
+		theirs := len(all) - len(questions)
+		err := s.transferAhead(all, offset)
+		for err == nil && len(replies) < len(all) {
+			var r reply
+			if r, err = s.ctl.final(); err == nil {
+				replies = append(replies, r)
+			}
+		}
+		deliver(riders, replies[:min(theirs, len(replies))], err)
+		var silent *silentError
+		if len(replies) < theirs && errors.As(err, &silent) {
+			err = fmt.Errorf("%w: %w", errRode, err)
+		}
+		if err != nil {
 			return facts{}, err
 		}
-		for range questions {
-			r, err := s.ctl.final()
-			if err != nil {
-				return facts{}, err
-			}
-			replies = append(replies, r)
-		}
+		replies = replies[theirs:]
 	} else {
 		var err error
 		if replies, err = s.ctl.exchange(false, questions...); err != nil {
@@ -121,8 +190,8 @@ func (s *session) retrieve(path string, offset int64) (*ftp.Response, error) {
 	switch {
 	case !ok:
 		return nil, err
-	case strings.HasPrefix(s.ctl.command, "REST"):
-		s.pool.learn(func(k *knowledge) { k.Restart = RestartRefused })
+	case strings.HasPrefix(s.ctl.command, "REST") && r.code/100 == 5:
+		s.pool.settleRestart(RestartRefused)
 		return nil, &replyError{ErrNoRestart, r}
 	case strings.HasPrefix(s.ctl.command, "RETR") && r.code/100 == 5 && refusal(r) == ErrRefused:
 		return nil, s.whyNotRead(path, r)
@@ -148,64 +217,6 @@ func (s *session) whyNotRead(path string, r reply) error {
 	return &replyError{fs.ErrNotExist, r}
 }
 
-// proveRestart reads the last byte of a file: exactly one must come. A server
-// that accepts REST and begins at the front anyway would otherwise have its
-// bytes put in the wrong place.
-func (s *session) proveRestart(path string) error {
-	replies, err := s.ctl.exchange(false, "SIZE "+s.abs(path))
-	if err != nil {
-		return err
-	}
-	size, err := listing.ParseSize(replies[0].text)
-	if !replies[0].ok() || err != nil || size < 2 {
-		return nil // nothing to prove it with; the caller compares what it gets
-	}
-	if err := s.transferAhead(nil, size-1); err != nil {
-		return err
-	}
-	resp, err := s.retrieve(path, size-1)
-	if err != nil {
-		return err
-	}
-	var two [2]byte
-	n, err := io.ReadFull(resp, two[:])
-	cut := !errors.Is(err, io.ErrUnexpectedEOF) && err != io.EOF
-	s.endTransfer(!cut)
-	switch {
-	case n == 1 && !cut:
-		s.pool.learn(func(k *knowledge) { k.Restart = RestartProven })
-		return nil
-	case n == 2:
-		s.pool.learn(func(k *knowledge) { k.Restart = RestartRefused })
-		return ErrNoRestart
-	case cut:
-		return err
-	}
-	return fmt.Errorf("%w: no byte came after REST", io.ErrUnexpectedEOF)
-}
-
-// proveRestartSoon proves REST in the background, with the file opened last.
-func (p *Pool) proveRestartSoon() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.proving || p.closed || p.lastFile == "" {
-		return
-	}
-	p.proving = true
-	path := p.lastFile
-	p.tasks.Go(func() {
-		ctx, cancel := context.WithTimeout(p.ctx, p.cfg.Timeout)
-		defer cancel()
-		err := p.with(ctx, Want{Class: ClassReadAhead}, opOpen, path, func(s *session) error { return s.proveRestart(path) })
-		if err != nil {
-			p.log.Debug("REST is not proven", "err", err)
-		}
-		p.mu.Lock()
-		p.proving = false
-		p.mu.Unlock()
-	})
-}
-
 // endTransfer closes the data connection and waits for the reply, so that the
 // session can go on; clean says that all data had come. If the session can't go
 // on, it is out of step afterwards.
@@ -214,7 +225,9 @@ func (s *session) endTransfer(clean bool) {
 	if !clean {
 		wait = cutWait
 	}
-	s.ctl.wire.setSilence(min(wait, s.pool.cfg.silence()))
+	silence := s.pool.cfg.silence()
+	s.ctl.wire.setSilence(min(wait, silence))
+	defer s.ctl.wire.setSilence(silence)
 	stopped := make(chan struct{})
 	late := time.AfterFunc(wait, func() {
 		defer close(stopped)
@@ -258,14 +271,18 @@ type stream struct {
 	*transfer
 	session *session
 	resp    *ftp.Response
+	plain   *wire // what resp reads, nil when it has to decrypt it
 	facts   facts
+
+	unproven int64  // see proveItself
+	held     []byte // that came before the first Read
 
 	mu  sync.Mutex // guards err
 	err error      // why it ended, nil while it runs
 }
 
 func (p *Pool) newStream(s *session, resp *ftp.Response, want Want, path string, offset int64) *stream {
-	t := &stream{transfer: p.newTransfer(want, path, offset), session: s, resp: resp}
+	t := &stream{transfer: p.newTransfer(want, path, offset), session: s, resp: resp, plain: s.plainData()}
 	t.transfer.stream = true
 	t.transfer.onCut = t.end
 	return t
@@ -273,6 +290,11 @@ func (p *Pool) newStream(s *session, resp *ftp.Response, want Want, path string,
 
 // Read reads what comes next. See Stream.
 func (t *stream) Read(b []byte) (int, error) {
+	if len(t.held) > 0 {
+		n := copy(b, t.held)
+		t.held = t.held[n:]
+		return n, nil
+	}
 	if err := t.ended(); err != nil {
 		return 0, err
 	}
@@ -314,13 +336,17 @@ func (t *stream) end(why error) {
 		return
 	}
 	t.err = why
-	if why != io.EOF && why != ErrPreempted && why != ErrClosed {
+	if why != io.EOF && why != ErrClosed && !errors.Is(why, ErrPreempted) {
 		t.err = p.fail(opRead, t.path, why)
 	}
 	t.mu.Unlock()
 	p.leaveTransfer(t.transfer)
 	if why != io.EOF {
 		t.session.stopData(why)
+	}
+	if why == io.EOF && t.session.owe() {
+		p.release(t.session)
+		return
 	}
 	p.returningSoon(t.session)
 	// The session still has an owner, which keeps p.tasks from being done.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"sync"
 	"testing"
 	"time"
 
@@ -229,76 +230,35 @@ func TestTransferFaults(t *testing.T) {
 		{"reset", ftptest.Reset, false}, {"no reply", ftptest.NoReply, true}, {"disconnect", ftptest.Disconnect, true},
 		{"stall", ftptest.Stall, false},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			tree := ftptest.NewTree()
-			tree.Generate("f", 1<<20, 1, someTime)
-			s := ftptest.New(t, ftptest.Options{Tree: tree})
-			p := newPool(t, s, connections(1), func(c *Config) { c.Timeout = 3 * time.Second })
-			s.Once("RETR", "f", ftptest.CutAt(300_000, c.how))
-			r := mustOpen(t, p, read, "f", 0)
-			b, err := io.ReadAll(r)
-			if c.end && err != nil || !c.end && err == nil {
-				t.Errorf("ended with %v", err)
-			}
-			if c.how == ftptest.Stall {
-				isError(t, err, context.DeadlineExceeded)
-			}
-			_ = r.Close()
-			want := tree.ReadFile("f")
-			if !bytes.Equal(b, want[:len(b)]) {
-				t.Error("wrong bytes")
-			}
-			if rest := readAll(t, p, "f", int64(len(b))); !bytes.Equal(rest, want[len(b):]) {
-				t.Error("wrong bytes after it was continued")
-			}
-		})
+		for way, all := range map[string]func(testing.TB, Stream) ([]byte, error){
+			"read": func(_ testing.TB, r Stream) ([]byte, error) { return io.ReadAll(r) }, "pipe": readPiped,
+		} {
+			t.Run(c.name+" "+way, func(t *testing.T) {
+				t.Parallel()
+				tree := ftptest.NewTree()
+				tree.Generate("f", 1<<20, 1, someTime)
+				s := ftptest.New(t, ftptest.Options{Tree: tree})
+				p := newPool(t, s, connections(1), func(c *Config) { c.Timeout = 3 * time.Second })
+				s.Once("RETR", "f", ftptest.CutAt(300_000, c.how))
+				r := mustOpen(t, p, read, "f", 0)
+				b, err := all(t, r)
+				if c.end && err != nil || !c.end && err == nil {
+					t.Errorf("ended with %v", err)
+				}
+				if c.how == ftptest.Stall {
+					isError(t, err, context.DeadlineExceeded)
+				}
+				_ = r.Close()
+				want := tree.ReadFile("f")
+				if !bytes.Equal(b, want[:len(b)]) {
+					t.Error("wrong bytes")
+				}
+				if rest := readAll(t, p, "f", int64(len(b))); !bytes.Equal(rest, want[len(b):]) {
+					t.Error("wrong bytes after it was continued")
+				}
+			})
+		}
 	}
-}
-
-func TestRestart(t *testing.T) {
-	files := map[string]string{"f": "0123456789"}
-	t.Run("refused", func(t *testing.T) {
-		s := ftptest.New(t, ftptest.Options{Files: files})
-		s.On("REST", "*", ftptest.Reply(502, "REST not implemented."))
-		p := newPool(t, s)
-		_, err := p.Open(patience(t), read, "f", 4)
-		isError(t, err, ErrNoRestart)
-		if b := readAll(t, p, "f", 0); string(b) != "0123456789" {
-			t.Errorf("read %q", b)
-		}
-		n := s.Count("REST")
-		_, err = p.Open(patience(t), read, "f", 4)
-		isError(t, err, ErrNoRestart)
-		if p.CanRestart() || s.Count("REST") != n || p.Profile().Restart != RestartRefused {
-			t.Error("the refusal was not remembered")
-		}
-		if p.Status().Logins != 1 {
-			t.Error("the session was not kept")
-		}
-	})
-	t.Run("accepted and not obeyed", func(t *testing.T) {
-		s := ftptest.New(t, ftptest.Options{Files: files})
-		s.On("REST", "*", ftptest.Reply(350, "Restarting."))
-		p := newPool(t, s)
-		_, err := p.Open(patience(t), read, "f", 4)
-		isError(t, err, ErrNoRestart)
-		if p.CanRestart() {
-			t.Error("it counts as proven")
-		}
-	})
-	t.Run("proven on demand", func(t *testing.T) {
-		s := ftptest.New(t, ftptest.Options{Files: files})
-		p := newPool(t, s)
-		if p.CanRestart() {
-			t.Error("proven before anything was asked")
-		}
-		readAll(t, p, "f", 0)
-		if s.Count("REST") != 0 {
-			t.Error("REST was tried without need")
-		}
-		await(t, p, func(Status) bool { return p.CanRestart() })
-	})
 }
 
 func TestCancel(t *testing.T) {
@@ -373,6 +333,38 @@ func TestBandwidth(t *testing.T) {
 }
 
 // Asked to check, Open knows what the file is at that moment, at no round trip.
+// Who opens a file is told when there is a session for it, before the server is
+// asked anything.
+func TestOpenTellsWhenItBegins(t *testing.T) {
+	s := ftptest.New(t, ftptest.Options{Files: map[string]string{"f": "x"}})
+	p := newPool(t, s, connections(1))
+	held, err := p.acquire(patience(t), lookup, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := make(chan int, 1)
+	var opening sync.WaitGroup
+	opening.Go(func() {
+		r, err := p.Open(patience(t), Want{Class: ClassRead, Check: true, Begun: func() { begun <- s.Count("SIZE") }}, "f", 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		r.Close()
+	})
+	waiting(t, p, 1)
+	select {
+	case <-begun:
+		t.Error("it began without a session")
+	default:
+	}
+	p.release(held)
+	opening.Wait()
+	if n := <-begun; n != 0 {
+		t.Errorf("%d questions came first", n)
+	}
+}
+
 func TestOpenChecks(t *testing.T) {
 	for _, profile := range []ftptest.Profile{ftptest.Vsftpd(), ftptest.ProFTPD(), ftptest.DATASUS()} {
 		for _, sequential := range []bool{false, true} {

@@ -97,7 +97,7 @@ func stress(t *testing.T, profile ftptest.Profile, n int) {
 				}
 				stop()
 				if rng.IntN(50) == 0 {
-					p.DropIdle()
+					p.Slept()
 				}
 			}
 		})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 )
 
 // TLS is done beneath the library: it dials through session.dial, gets
@@ -23,8 +24,15 @@ func (p *Pool) sessionTLS() *tls.Config {
 	}
 	c := p.cfg.TLSConfig.Clone()
 	c.ClientSessionCache = tls.NewLRUClientSessionCache(4)
+	if c.InsecureSkipVerify && c.Time == nil {
+		c.Time = longAgo
+	}
 	return c
 }
+
+// longAgo is the time for connections whose certificate is not looked at: by the
+// true one crypto/tls would not resume a session under an expired certificate.
+func longAgo() time.Time { return time.Now().AddDate(-40, 0, 0) }
 
 // encrypt turns the control connection into an encrypted one: at once, or after
 // AUTH TLS (RFC 4217), in which case the banner is told to the library again.
@@ -32,7 +40,7 @@ func (s *session) encrypt(ctx context.Context, w *wire) (*control, error) {
 	if s.pool.cfg.TLS == ImplicitTLS {
 		conn := tls.Client(w, s.tls)
 		if err := conn.HandshakeContext(ctx); err != nil {
-			return nil, fmt.Errorf("TLS: %w", err)
+			return nil, fmt.Errorf("%w: %w", errHandshake, err)
 		}
 		return newControl(conn, w, false), nil
 	}
@@ -56,12 +64,15 @@ func (s *session) encrypt(ctx context.Context, w *wire) (*control, error) {
 	}
 	conn := tls.Client(w, s.tls)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return nil, fmt.Errorf("TLS: %w", err)
+		return nil, fmt.Errorf("%w: %w", errHandshake, err)
 	}
 	c := newControl(conn, w, true)
 	c.told = append(c.told, banner)
 	return c, nil
 }
+
+// errHandshake comes with the reason why there is no encryption.
+var errHandshake = errors.New("TLS")
 
 var errNoTLS = errors.New("the server does not offer encryption (AUTH TLS refused)")
 

@@ -52,10 +52,38 @@ func (p *Pool) leaveTransfer(t *transfer) {
 	delete(p.transfers, t)
 }
 
-// preempt cuts a transfer for a request that has waited for a while.
-func (p *Pool) preempt(want Want, waited time.Duration) {
+// cuttable is for a request that makes way for others: cut makes its data
+// connection fail, and those it has yet to make, and leaves the session. After
+// done, when the session may have another owner, cut does nothing.
+func (s *session) cuttable() (cut func(error), done func()) {
+	active := true // guarded by s.mu
+	cut = func(err error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !active {
+			return
+		}
+		s.cut = err
+		if s.data != nil {
+			s.data.stop(err)
+		}
+	}
+	done = func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		active, s.cut = false, nil
+	}
+	return cut, done
+}
+
+// preempt cuts a transfer for a request that has waited for a while. One whose
+// question is being asked needs no session.
+func (p *Pool) preempt(w *waiter, waited time.Duration) {
 	p.mu.Lock()
-	t := p.victim(want, waited, time.Now())
+	var t *transfer
+	if !w.carried {
+		t = p.victim(w.want, waited, time.Now())
+	}
 	if t != nil {
 		p.lastCut = time.Now()
 		delete(p.transfers, t)

@@ -12,7 +12,9 @@ import (
 // LIST shows the server's local time and does not say which zone that is, nor
 // when it has daylight saving. Files whose exact time MDTM tells are samples of
 // the difference; between two samples that agree and lie close together it is
-// known, elsewhere it may be an hour off, and the times get that much wider.
+// known, elsewhere it may be an hour off, and the times get that much wider. A
+// file that is replaced by one of its size within that hour would look the same;
+// so what is newer than all samples is asked about whenever it is listed.
 
 // ZoneSample is the difference between LIST and MDTM at one time.
 type ZoneSample struct {
@@ -27,7 +29,7 @@ const (
 	closeSamples = int64(110 * 24 * time.Hour / time.Second) // no daylight saving, and no pause of it, is shorter
 	savingHour   = int64(time.Hour / time.Second)
 	farthestZone = 14 * savingHour
-	fruitless    = 8 // rounds without a sample after which no more is tried
+	fruitless    = 8 // rounds without a sample, in a row, after which no more is tried
 )
 
 // correctZone turns the times of a listing, read as UTC, into UTC.
@@ -40,10 +42,27 @@ func (s *session) correctZone(dir string, l *listing.Listing) {
 	p.learn(func(k *knowledge) {
 		// Each round costs a round trip, so later they are rarer.
 		k.listings++
-		round = k.fruitless < fruitless && (k.listings <= eagerRounds || k.listings%4 == 0)
+		round = k.listings <= eagerRounds || k.listings%4 == 0
 	})
-	if round {
-		s.sampleZone(dir, l)
+	k := p.known()
+	switch {
+	case k.fruitless >= fruitless:
+	case round:
+		n := roundSamples
+		if !k.together() {
+			// One by one: no more than is little beside the listing itself.
+			n = min(n, 2+len(l.Entries)/500)
+		}
+		found, asked := s.sampleZone(dir, worthAsking(k.ZoneSamples, l.Entries, n))
+		p.learn(func(k *knowledge) {
+			if found {
+				k.fruitless = 0
+			} else if asked {
+				k.fruitless++
+			}
+		})
+	default:
+		s.sampleZone(dir, worthAsking(k.ZoneSamples, newest(l.Entries, time.Now()), 1))
 	}
 	samples := p.known().ZoneSamples
 	if len(samples) == 0 {
@@ -107,17 +126,11 @@ func widen(t listing.Interval, shift int64) listing.Interval {
 
 func minutes(t listing.Interval) bool { return t.Known() && t.Max-t.Min < 60 }
 
-// sampleZone asks for the exact time of some files of a listing.
-func (s *session) sampleZone(dir string, l *listing.Listing) {
-	p := s.pool
-	n := roundSamples
-	if !p.known().together() {
-		// One by one: no more than is little beside the listing itself.
-		n = min(n, 2+len(l.Entries)/500)
-	}
-	files := worthAsking(p.known().ZoneSamples, l.Entries, n)
+// sampleZone asks for the exact time of some files of a listing, and tells
+// whether any of the answers is a sample.
+func (s *session) sampleZone(dir string, files []listing.Entry) (sampled, asked bool) {
 	if len(files) == 0 {
-		return
+		return false, false
 	}
 	commands := make([]string, len(files))
 	for i, e := range files {
@@ -125,7 +138,7 @@ func (s *session) sampleZone(dir string, l *listing.Listing) {
 	}
 	replies, err := s.exchange(commands...)
 	if err != nil {
-		return // the session is broken, the listing is not
+		return false, false // the session is broken, the listing is not
 	}
 	var found []ZoneSample
 	for i, r := range replies {
@@ -136,15 +149,45 @@ func (s *session) sampleZone(dir string, l *listing.Listing) {
 			}
 		}
 	}
-	p.learn(func(k *knowledge) {
-		if len(found) == 0 {
-			k.fruitless++
-			return
-		}
+	if len(found) == 0 {
+		return false, true
+	}
+	s.pool.learn(func(k *knowledge) {
 		all := append(slices.Clone(k.ZoneSamples), found...)
 		slices.SortStableFunc(all, func(a, b ZoneSample) int { return cmp.Compare(a.At, b.At) })
-		k.ZoneSamples = slices.CompactFunc(all, func(a, b ZoneSample) bool { return a.At == b.At })
+		k.ZoneSamples = thinOut(slices.CompactFunc(all, func(a, b ZoneSample) bool { return a.At == b.At }))
 	})
+	return true, true
+}
+
+// thinOut leaves out samples that tell no more than those around them.
+func thinOut(samples []ZoneSample) []ZoneSample {
+	var kept []ZoneSample
+	for i, z := range samples {
+		if 0 < i && i < len(samples)-1 {
+			a, b := kept[len(kept)-1], samples[i+1]
+			if a.Shift == z.Shift && z.Shift == b.Shift && b.At-a.At <= closeSamples {
+				continue
+			}
+		}
+		kept = append(kept, z)
+	}
+	return kept
+}
+
+// newest returns the file changed last that can be asked about; not one whose
+// time is in the future, in whatever zone, since others can change unseen by it.
+func newest(entries []listing.Entry, now time.Time) (one []listing.Entry) {
+	for i, e := range entries {
+		if askable(e) && e.MTime.Min <= now.Unix()+farthestZone && (one == nil || e.MTime.Min > one[0].MTime.Min) {
+			one = entries[i : i+1]
+		}
+	}
+	return one
+}
+
+func askable(e listing.Entry) bool {
+	return e.Type == listing.File && minutes(e.MTime) && !strings.Contains(e.Raw, iac)
 }
 
 // worthAsking chooses files, at most n, whose times the samples do not cover:
@@ -153,23 +196,21 @@ func worthAsking(samples []ZoneSample, entries []listing.Entry, n int) []listing
 	if len(samples) >= maxSamples {
 		return nil
 	}
-	var files []listing.Entry
-	for _, e := range entries {
-		if e.Type != listing.File || !minutes(e.MTime) || strings.Contains(e.Raw, iac) {
-			continue
-		}
-		if len(samples) == 0 || !minutes(correct(samples, e.MTime)) {
-			files = append(files, e)
+	type file struct { // less to sort than entries
+		mtime listing.Interval
+		index int
+	}
+	var files []file
+	for i, e := range entries {
+		if askable(e) && (len(samples) == 0 || !minutes(correct(samples, e.MTime))) {
+			files = append(files, file{e.MTime, i})
 		}
 	}
-	slices.SortFunc(files, func(a, b listing.Entry) int { return cmp.Compare(a.MTime.Min, b.MTime.Min) })
-	files = slices.CompactFunc(files, func(a, b listing.Entry) bool { return a.MTime == b.MTime })
-	if len(files) <= n {
-		return files
-	}
-	chosen := make([]listing.Entry, n)
+	slices.SortFunc(files, func(a, b file) int { return cmp.Compare(a.mtime.Min, b.mtime.Min) })
+	files = slices.CompactFunc(files, func(a, b file) bool { return a.mtime == b.mtime })
+	chosen := make([]listing.Entry, min(n, len(files)))
 	for i := range chosen {
-		chosen[i] = files[i*(len(files)-1)/(n-1)]
+		chosen[i] = entries[files[i*(len(files)-1)/max(1, len(chosen)-1)].index]
 	}
 	return chosen
 }

@@ -57,6 +57,46 @@ func TestZoneWithDaylightSaving(t *testing.T) {
 	}
 }
 
+// A file that is replaced by one of its size within the hour is seen to be
+// another whenever it is listed; that costs a question each time, not for what is
+// known, and what is learned does not grow.
+func TestReplacedWithinTheHour(t *testing.T) {
+	tree := ftptest.NewTree()
+	when := time.Date(2024, 5, 17, 10, 0, 0, 0, time.UTC)
+	tree.WriteFile("d/f", []byte("0"), when)
+	tree.WriteFile("d/old", nil, when.AddDate(0, 0, -1))
+	tree.WriteFile("d/future", nil, time.Now().AddDate(1, 0, 0))
+	s := ftptest.New(t, ftptest.Options{Profile: ftptest.DATASUS(), Tree: tree})
+	p := newPool(t, s)
+	list := func() listing.Interval {
+		for _, e := range mustList(t, p, "d").Entries {
+			if e.Raw == "f" {
+				return e.MTime
+			}
+		}
+		t.Fatal("it is not listed")
+		return listing.Anytime()
+	}
+	before := list()
+	for i := range 20 {
+		when = when.Add(45 * time.Minute)
+		tree.WriteFile("d/f", []byte("1"), when)
+		p.learn(func(k *knowledge) { k.listings = 2 * eagerRounds }) // the next ones are no rounds
+		asked := s.Count("MDTM")
+		now := list()
+		if now.Meets(before) || !now.Meets(listing.Exactly(when)) || list() != now {
+			t.Fatalf("change %d: %v after %v, want %v", i, now, before, when.Unix())
+		}
+		if n := s.Count("MDTM") - asked; n != 1 {
+			t.Fatalf("change %d: %d questions", i, n)
+		}
+		before = now
+	}
+	if n := len(p.known().ZoneSamples); n > 3 {
+		t.Errorf("%d samples", n)
+	}
+}
+
 // A zone that is given is believed, and nothing is asked.
 func TestZoneGiven(t *testing.T) {
 	profile := ftptest.DATASUS()
@@ -68,6 +108,22 @@ func TestZoneGiven(t *testing.T) {
 	e := mustList(t, p, "").Entries[0]
 	if !e.MTime.Meets(listing.Exactly(when)) || e.MTime.Max-e.MTime.Min >= 60 || s.Count("MDTM") != 0 {
 		t.Errorf("%+v after %d questions", e.MTime, s.Count("MDTM"))
+	}
+}
+
+// What is left of samples says the same of every time.
+func TestThinOut(t *testing.T) {
+	const day = 24 * 3600
+	samples := []ZoneSample{{0, 1}, {day, 1}, {2 * day, 1}, {3 * day, 2}, {100 * day, 2}, {115 * day, 2}, {300 * day, 2}, {301 * day, 1}, {302 * day, 1}}
+	thin := thinOut(samples)
+	if len(thin) != 8 {
+		t.Errorf("%v", thin)
+	}
+	for at := int64(-day); at < 304*day; at += day / 4 {
+		in := listing.Interval{Min: at, Max: at + 59}
+		if a, b := correct(samples, in), correct(thin, in); a != b {
+			t.Errorf("%v became %v, and %v before", in, b, a)
+		}
 	}
 }
 

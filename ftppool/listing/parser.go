@@ -42,6 +42,11 @@ const (
 // ErrTooLarge is the error of a listing above the bounds of memory or length.
 var ErrTooLarge = errors.New("the server's listing is too large to be held")
 
+// ErrUnread is the error of a listing of which nothing could be understood, and
+// which therefore must not pass for an empty one. Parse does not return it, since
+// it takes more than the listing to tell: Report.Foreign is what to go by.
+var ErrUnread = errors.New("no line of the server's listing can be understood")
+
 // Style is a way to write a directory line.
 type Style uint8
 
@@ -66,6 +71,9 @@ type Report struct {
 	// Untyped of the unparsed lines are of MLSD entries that don't tell files
 	// from directories: LIST will know.
 	Untyped int
+	// Foreign of the unparsed lines are in no form that is known, so there may be
+	// a file behind each of them.
+	Foreign int
 	// Cut says that the last line had no line end, as when the connection was
 	// lost on the way; its name may be a part of the true one.
 	Cut     bool
@@ -258,8 +266,11 @@ func (r *run) entry(l *line) (Entry, outcome) {
 
 func (r *run) reject(number int, text []byte, o outcome) {
 	r.unparsed++
-	if o == untyped {
+	switch o {
+	case untyped:
 		r.Untyped++
+	case unknownForm, badTimestamp, lineTooLong:
+		r.Foreign++
 	}
 	if len(r.Samples) < maxSamples {
 		text = text[:min(len(text), maxSampleBytes)]
