@@ -111,7 +111,7 @@ func Take(o Options) (*Claim, error) {
 		o.Log.Warn("what was known of the server is lost and will be learned again", "error", err)
 	}
 	about.URL, about.Mounted = o.URL, time.Now()
-	if err := about.write(folder); err != nil {
+	if err := about.keep(folder, o.Log); err != nil {
 		l.Close()
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func (c *Claim) Release() { c.lock.Close() }
 // error the claim stays the caller's to release; else the Cache owns it.
 func (c *Claim) Open(r Remote) (*Cache, error) {
 	c.about.MaxSize, c.about.MinFree = c.options.MaxSize, c.options.MinFree
-	if err := c.about.write(c.folder); err != nil {
+	if err := c.about.keep(c.folder, c.options.Log); err != nil {
 		return nil, err
 	}
 	return c.open(r)
@@ -182,6 +182,13 @@ func (c *Cache) OpenFile(ctx context.Context, uid uint32, path string, v listing
 
 // Content is the store of file bytes, for those who manage it.
 func (c *Cache) Content() *content.Store { return c.content }
+
+// TryAgain has what failed tried again at once, where somebody waits, or when it
+// is next wanted: the server may be in reach by now.
+func (c *Cache) TryAgain() {
+	c.Store.TryAgain()
+	c.content.TryAgain()
+}
 
 // LastError is the last failure that concerned path, nil when it was overcome.
 func (c *Cache) LastError(path string) error {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -81,6 +82,19 @@ func (a About) write(folder string) error {
 	return record.Write(filepath.Join(folder, aboutFile), aboutKind, b, false)
 }
 
+// keep is write, but a full disk is no reason not to mount: what lies there can
+// be read, and making room is the cache's own business.
+func (a About) keep(folder string, log *slog.Logger) error {
+	err := a.write(folder)
+	if isFull(err) {
+		log.Warn("what is known of the server can't be kept", "error", err)
+		return nil
+	}
+	return err
+}
+
+func isFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
 // ReadAbout returns what is known of the mirror in folder. The error Is
 // fs.ErrNotExist when it was never mounted.
 func ReadAbout(folder string) (About, error) {
@@ -129,7 +143,7 @@ func lock(folder, holder string) (*os.File, error) {
 	if err == nil {
 		_, err = f.WriteAt([]byte(holder+"\n"), 0)
 	}
-	if err != nil {
+	if err != nil && !isFull(err) { // a full disk costs no more than the name
 		f.Close()
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}

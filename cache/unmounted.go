@@ -85,6 +85,10 @@ func (nowhere) Open(context.Context, ftppool.Want, string, int64) (ftppool.Strea
 	return nil, ftppool.ErrOffline
 }
 
-func (nowhere) Idle() int        { return 0 }
-func (nowhere) IgnoreCase() bool { return false }
-func (nowhere) CanRestart() bool { return false }
+func (nowhere) Idle() int  { return 0 }
+func (nowhere) Spare() int { return 0 }
+func (nowhere) Expect(int) {}
+
+func (nowhere) Together() bool         { return false }
+func (nowhere) IgnoreCase() bool       { return false }
+func (nowhere) CanRestart(string) bool { return false }

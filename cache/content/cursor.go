@@ -9,7 +9,7 @@ const (
 	farWindow   = 256 << 10 // the least to fetch for a look elsewhere
 	lookLimit   = 256 << 10 // reading this much is no mere look
 	slack       = 1 << 20   // a read this far beyond the last still counts as sequential
-	splitAfter  = 2 << 20   // reading this much in order is worth several sessions
+	splitAfter  = 512 << 10 // reading this much in order is worth several sessions
 	minSegment  = 32 << 20  // the least a further session is given
 	nearAhead   = 4 << 20   // what a sequential reader will want within moments
 	farAhead    = 64 << 20  // the largest window of one stream

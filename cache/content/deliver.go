@@ -2,6 +2,7 @@ package content
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"slices"
@@ -105,24 +106,43 @@ func (st *stream) compare(s span, p []byte) bool {
 
 // keep writes the bytes of s to the .dat and enters them.
 func (st *stream) keep(s span, p []byte) error {
+	_, err := st.put(s, func(data *os.File) (int64, error) {
+		if err := write(data, p, s.lo); err != nil {
+			return 0, err
+		}
+		return s.len(), nil
+	})
+	return err
+}
+
+// put has fill write the bytes of s to the .dat, and enters as many from its
+// beginning as fill says are there, with or without an error.
+func (st *stream) put(s span, fill func(*os.File) (int64, error)) (int64, error) {
 	f := st.file
 	data, err := f.makeData()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := f.store.reserve(f, s.len()); err != nil {
-		return err
+		return 0, err
+	}
+	// Writing makes a .dat that was cut as long as before, with zeros in the place
+	// of what is held.
+	if err := checkSize(data, f.size); errors.Is(err, errMismatch) {
+		f.damaged(err)
 	}
 	f.disk.RLock()
 	defer f.disk.RUnlock()
-	if err := write(data, p, s.lo); err != nil {
-		return err
+	n, err := fill(data)
+	if n == 0 {
+		return 0, err
 	}
+	s.hi = s.lo + n
 	now := time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.gone != nil {
-		return f.gone
+		return n, f.gone
 	}
 	f.held.add(s)
 	f.blocks += s.len()
@@ -130,9 +150,9 @@ func (st *stream) keep(s span, p []byte) error {
 	f.fetched = now
 	f.store.dirty.add(f)
 	st.pos = s.hi
-	f.progress()
+	st.progress(now)
 	f.wake()
-	return nil
+	return n, err
 }
 
 func write(data *os.File, p []byte, off int64) error {
@@ -155,7 +175,7 @@ func (st *stream) pass(s span, p []byte) {
 		w.take(s.lo, p)
 	}
 	st.pos = s.hi
-	f.progress()
+	st.progress(time.Now())
 	f.wake()
 }
 
@@ -164,6 +184,7 @@ func (st *stream) pass(s span, p []byte) {
 func (st *stream) refused(err error) {
 	f := st.file
 	f.store.log.Warn("the cache can't keep what is read; it is passed on", "path", f.path, "error", err)
+	f.store.room.refuse(err)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fetch.keepUntil = time.Now().Add(diskRetry)

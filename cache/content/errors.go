@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"syscall"
+	"time"
 
 	"github.com/mirrorfs/mirrorfs/ftppool"
 )
@@ -34,7 +35,8 @@ var errNoRoom = errors.New("no room in the cache")
 // Failure is an error together with what was done about it.
 type Failure struct {
 	Path     string
-	Attempts int
+	Attempts int       // in a row
+	Since    time.Time // when the first of them failed
 	Err      error
 }
 

@@ -22,7 +22,11 @@ type noted struct {
 }
 
 func (n noted) Error() string {
-	return fmt.Sprintf("%s: %v", n.at.Format(time.RFC3339), n.Failure)
+	text := fmt.Sprintf("%s: %v", n.at.Format(time.RFC3339), n.Failure)
+	if n.Attempts > 1 {
+		text += fmt.Sprintf("; tried %d times since %s", n.Attempts, n.Since.Format(time.RFC3339))
+	}
+	return text
 }
 
 func (n noted) Unwrap() error { return n.Failure }

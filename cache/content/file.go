@@ -2,8 +2,6 @@ package content
 
 import (
 	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -115,76 +113,6 @@ func (f *file) closeData() {
 	if data != nil {
 		data.Close()
 	}
-}
-
-// openData makes sure that the .dat of a file that is held on disk is open. A
-// .dat that is not what the record says is an error.
-func (f *file) openData() error {
-	f.record.Lock()
-	defer f.record.Unlock()
-	f.mu.Lock()
-	need := f.onDisk && f.data == nil
-	f.mu.Unlock()
-	if !need {
-		return nil
-	}
-	data, err := os.OpenFile(f.store.file(f.base(), datExt), os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %w", errMismatch, err)
-	}
-	if err != nil {
-		return err
-	}
-	if err := checkSize(data, f.size); err != nil {
-		data.Close()
-		return err
-	}
-	f.mu.Lock()
-	f.data = data
-	f.mu.Unlock()
-	return nil
-}
-
-func checkSize(data *os.File, size int64) error {
-	info, err := data.Stat()
-	if err == nil && info.Size() != size {
-		err = fmt.Errorf("%w: %s has %d bytes, not %d", errMismatch, data.Name(), info.Size(), size)
-	}
-	return err
-}
-
-// makeData makes the .dat when the first bytes come.
-func (f *file) makeData() (*os.File, error) {
-	f.mu.Lock()
-	data, gone := f.data, f.gone
-	f.mu.Unlock()
-	if data != nil || gone != nil {
-		return data, gone
-	}
-	f.record.Lock()
-	defer f.record.Unlock()
-	f.mu.Lock()
-	data = f.data
-	f.mu.Unlock()
-	if data != nil {
-		return data, nil
-	}
-	name := f.store.file(f.base(), datExt)
-	data, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := data.Truncate(f.size); err != nil {
-		data.Close()
-		os.Remove(name)
-		return nil, err
-	}
-	f.mu.Lock()
-	f.data, f.onDisk = data, true
-	f.blocks += metaCost
-	f.mu.Unlock()
-	f.store.room.used.Add(metaCost)
-	return data, nil
 }
 
 // save writes the record, unless the file is gone. With sync it is on the disk
@@ -316,11 +244,14 @@ func (s *Store) forgetEmpty(f *file) {
 // read fills p with held bytes from off. It reports false when they were given
 // up meanwhile. The file is retained by the caller.
 func (f *file) read(p []byte, off int64, data *os.File, epoch int64) bool {
+	if data == nil { // the store is closing
+		return false
+	}
 	n, err := data.ReadAt(p, off)
 	f.mu.Lock()
 	kept := f.epoch == epoch
 	f.mu.Unlock()
-	if n == len(p) || errors.Is(err, os.ErrClosed) { // the store is closing
+	if n == len(p) || errors.Is(err, os.ErrClosed) { // closing, likewise
 		return kept && n == len(p)
 	}
 	if kept {
@@ -329,18 +260,26 @@ func (f *file) read(p []byte, off int64, data *os.File, epoch int64) bool {
 	return false
 }
 
-// damaged gives up all that was held, because the .dat does not have it any
-// more; readers get it from the server again.
+// damaged says that the .dat does not have what is held, and gives that up.
 func (f *file) damaged(cause error) {
 	f.store.log.Error("a file of the cache was damaged from outside; its content is fetched again",
 		"path", f.path, "file", f.base()+datExt, "error", cause)
+	f.lose()
+}
+
+// lose gives up all that is held, because the disk does not have it, or can't be
+// trusted to. The file stays what it was: its readers get the bytes from the
+// server again. If it has none, release takes it out of the index.
+func (f *file) lose() {
 	f.disk.Lock()
 	defer f.disk.Unlock()
 	f.mu.Lock()
 	f.held, f.durable = ranges{}, ranges{}
 	f.whole, f.sums = false, nil
 	f.epoch++
-	f.fetch.keepUntil = time.Now().Add(diskRetry) // a bad disk would lose them again
+	now := time.Now()
+	f.fetch.keepUntil = now.Add(diskRetry) // a bad disk would lose them again
+	f.schedule(now)                        // who waits may miss more than before
 	data := f.data
 	f.mu.Unlock()
 	if err := f.save(true); err != nil {

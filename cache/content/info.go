@@ -51,6 +51,19 @@ func (f *file) state() State {
 // it was overcome.
 func (s *Store) LastError(path string) error { return s.failures.get(path) }
 
+// TryAgain has transfers that failed tried again now, and reads that failed when
+// they are next wanted.
+func (s *Store) TryAgain() {
+	for _, f := range s.all() {
+		f.mu.Lock()
+		f.fetch.failed = nil
+		for _, st := range f.fetch.streams {
+			st.hurry()
+		}
+		f.mu.Unlock()
+	}
+}
+
 // Info describes one content that is held.
 type Info struct {
 	Path string // raw
@@ -88,6 +101,7 @@ type Stats struct {
 	Evicted   int64 // bytes
 	Changed   int64 // files found replaced on the server
 	Through   int64 // bytes that could not be kept on disk
+	Refusal   error // why the disk keeps nothing for now; nil when it does
 	Transfers []Transfer
 }
 
@@ -117,6 +131,7 @@ func (s *Store) Stats() Stats {
 		Evicted: c.evicted.Load(),
 		Changed: c.changed.Load(),
 		Through: c.through.Load(),
+		Refusal: s.room.refuses(),
 	}
 	for _, f := range s.all() {
 		st.Files++

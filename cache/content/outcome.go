@@ -30,7 +30,6 @@ func (st *stream) outcome(err error) (delay time.Duration, again bool) {
 	}
 	now := time.Now()
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	st.remote = nil
 	st.paused = time.Time{}
 	if st.ctx.Err() == nil && err != nil && f.gone == nil {
@@ -41,6 +40,11 @@ func (st *stream) outcome(err error) (delay time.Duration, again bool) {
 			f.fetch.streams = slices.Delete(f.fetch.streams, i, i+1)
 		}
 		f.schedule(now)
+	}
+	at, attempt := st.pos, st.attempts
+	f.mu.Unlock()
+	if delay > 0 { // after a failure, and only then
+		s.log.Info("a transfer failed and will be continued", "path", f.path, "at", at, "attempt", attempt, "error", err)
 	}
 	return delay, again
 }
@@ -65,15 +69,15 @@ func (f *file) retry(st *stream, err error, now time.Time) (delay time.Duration,
 		st.begin = st.pos
 		return 0, true
 	}
-	if f.fetch.trouble == nil {
-		f.fetch.since, f.fetch.attempts = now, 0
+	if st.attempts == 0 {
+		st.failing = now
 	}
+	st.attempts++
 	f.fetch.trouble = err
-	f.fetch.attempts++
-	failure := &Failure{Path: f.path, Attempts: f.fetch.attempts, Err: err}
+	failure := &Failure{Path: f.path, Attempts: st.attempts, Since: st.failing, Err: err}
 	f.store.failures.note(failure, now)
-	f.fetch.reported = true
-	left := f.fetch.since.Add(f.store.opts.RetryFor).Sub(now)
+	f.fetch.cleared = false
+	left := st.failing.Add(f.store.opts.RetryFor).Sub(now)
 	if final(err) || left <= 0 {
 		f.fail(span{st.pos, max(f.stop(st), st.pos+1)}, failure, now)
 		return 0, false
@@ -81,9 +85,7 @@ func (f *file) retry(st *stream, err error, now time.Time) (delay time.Duration,
 	if !f.awaited(st) {
 		return 0, false
 	}
-	f.store.log.Info("a transfer failed and will be continued", "path", f.path, "at", st.pos,
-		"attempt", f.fetch.attempts, "error", err)
-	return min(pauseBefore(f.fetch.attempts, err, now), left), true
+	return min(pauseBefore(st.attempts, err, now), left), true
 }
 
 // pauseBefore returns how long to wait before another attempt: longer each

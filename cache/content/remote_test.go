@@ -3,12 +3,15 @@ package content
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/mirrorfs/mirrorfs/ftppool"
 	"github.com/mirrorfs/mirrorfs/ftppool/listing"
@@ -28,7 +31,11 @@ type remote struct {
 	down    error // everything fails with it
 
 	restart  atomic.Bool // REST works
-	preempts atomic.Bool // urgent waiters cut others
+	sealed   atomic.Bool // bytes can't go through a pipe
+	piped    atomic.Int64
+	proofs   atomic.Int64 // calls of CanRestart
+	expected atomic.Int64 // the last Expect
+	preempts atomic.Bool  // urgent waiters cut others
 	busy     atomic.Int64
 	most     atomic.Int64 // sessions busy at once
 
@@ -205,6 +212,13 @@ func (r *remote) Idle() int {
 	return r.free - len(r.waiting)
 }
 
+func (r *remote) Expect(n int) { r.expected.Store(int64(n)) }
+
+func (r *remote) CanRestart(string) bool {
+	r.proofs.Add(1)
+	return r.restart.Load()
+}
+
 func (r *remote) Stat(ctx context.Context, want ftppool.Want, path string) (listing.Entry, error) {
 	if err := r.acquire(ctx, want.Class); err != nil {
 		return listing.Entry{}, err
@@ -224,6 +238,9 @@ func (r *remote) Stat(ctx context.Context, want ftppool.Want, path string) (list
 func (r *remote) Open(ctx context.Context, want ftppool.Want, path string, offset int64) (ftppool.Stream, error) {
 	if err := r.acquire(ctx, want.Class); err != nil {
 		return nil, err
+	}
+	if want.Begun != nil {
+		want.Begun()
 	}
 	f, err := r.file(path)
 	r.mu.Lock()
@@ -306,6 +323,21 @@ func (s *remoteStream) Read(p []byte) (int, error) {
 	s.file.fill(p[:n], s.at)
 	s.at += n
 	return int(n), nil
+}
+
+func (s *remoteStream) ReadPipe(pipe, n int) (int, error) {
+	if s.remote.sealed.Load() {
+		return 0, errors.ErrUnsupported
+	}
+	p := make([]byte, min(n, 64<<10))
+	n, err := s.Read(p)
+	if n > 0 {
+		if m, werr := unix.Write(pipe, p[:n]); werr != nil || m < n {
+			panic(fmt.Sprintf("the pipe took %d bytes of %d: %v", m, n, werr))
+		}
+		s.remote.piped.Add(int64(n))
+	}
+	return n, err
 }
 
 func (s *remoteStream) Entry() (listing.Entry, bool) {

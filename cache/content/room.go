@@ -22,6 +22,26 @@ type room struct {
 	fullAt  int64     // what was used then
 
 	cantPunch atomic.Bool // the file system has no such thing
+
+	refusal   error     // why the disk last kept nothing; guarded by mu, as is
+	refusedAt time.Time // when
+}
+
+// refuse notes that the disk did not keep what was read.
+func (r *room) refuse(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refusal, r.refusedAt = err, time.Now()
+}
+
+// refuses tells why the disk keeps nothing for now; nil when it may.
+func (r *room) refuses() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.refusedAt) > diskRetry {
+		return nil
+	}
+	return r.refusal
 }
 
 const (
@@ -217,26 +237,36 @@ func (f *file) punch(n int64) {
 	f.epoch++
 	f.mu.Unlock()
 
-	// Until the record has forgotten them for good, the bytes must stay.
+	// Until the record has forgotten them for good, the bytes must stay. That of a
+	// file that is gone by now was not written, and may come back.
 	err := f.save(true)
+	f.mu.Lock()
+	if err == nil {
+		err = f.gone
+	}
+	f.mu.Unlock()
+	untouched := err != nil
 	for _, v := range victims {
 		if err == nil {
 			err = unix.Fallocate(int(data.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, v.lo, v.len())
 		}
 	}
-	if err != nil {
-		s.log.Warn("can't give up a part of a large file", "path", f.path, "error", err)
+	if err == nil {
+		f.measure(data)
+		return
+	}
+	s.log.Warn("can't give up a part of a large file", "path", f.path, "error", err)
+	if !untouched {
 		if !isUnsupported(err) {
 			return // what was punched is unknown, so none of it is held
 		}
 		s.room.cantPunch.Store(true)
-		f.mu.Lock()
-		f.held, f.durable = held, durable
-		f.mu.Unlock()
-		s.dirty.add(f)
-		return
 	}
-	f.measure(data)
+	f.mu.Lock()
+	f.held, f.durable = held, durable
+	f.wake() // who began to wait for them meanwhile
+	f.mu.Unlock()
+	s.dirty.add(f)
 }
 
 func isUnsupported(err error) bool { return err == unix.EOPNOTSUPP || err == unix.ENOSYS }

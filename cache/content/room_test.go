@@ -258,6 +258,9 @@ func TestFullDisk(t *testing.T) {
 	if got := s.Stats().Through; got == 0 {
 		t.Error("nothing went past the disk, so it was not full")
 	}
+	if r.piped.Load() == 0 {
+		t.Error("nothing was spliced to the disk before it was full")
+	}
 	f := r.add("warmed", 30*mib)
 	if err := s.Warm(t.Context(), 0, "warmed", f.version(), nil); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("warming more than fits: %v, want ENOSPC", err)

@@ -18,6 +18,7 @@ const (
 	// How long a whole file is still fetched after its last handle was closed:
 	// programs look into a file, close it and open it again.
 	lingerWhole = 5 * time.Second
+	leadMost    = 500 * time.Millisecond
 	// classNone is less urgent than any class: nobody wants it.
 	classNone = ftppool.ClassIdle + 1
 )
@@ -294,6 +295,15 @@ func (f *file) splits(c *cursor) bool {
 	return c.run() >= splitAfter && f.large()
 }
 
+// expect has sessions dialled while a large file is being read on, but not yet
+// split: by then they are there.
+func (f *file) expect(c *cursor) {
+	if c.run() >= lookLimit && !f.fetch.expected && f.large() {
+		f.fetch.expected = true
+		f.store.remote.Expect(1 + int(f.size/(2*minSegment)))
+	}
+}
+
 // large reports whether the file may be fetched in several pieces at once.
 func (f *file) large() bool {
 	return f.size >= f.store.opts.WholeFileBelow && !f.fetch.noRestart && !f.store.noRestart.Load()
@@ -304,27 +314,32 @@ func (f *file) large() bool {
 func (s *Store) spare() int { return s.remote.Idle() - s.lobby.opening() }
 
 // split gives idle sessions to a large sequential read: each takes the middle
-// of the largest piece that is missing.
+// of the largest piece that is missing. It waits until transfers are known to
+// begin where they are told to, or soon will be: each would have to find out else.
 func (f *file) split(now time.Time) {
 	if f.gone != nil || f.fetch.trouble != nil || !now.After(f.fetch.keepUntil) {
 		return
 	}
 	for _, c := range f.fetch.cursors {
-		if f.handles == 0 || now.Sub(c.last) >= cursorLives || !f.splits(&c) {
+		if f.handles == 0 || now.Sub(c.last) >= cursorLives {
 			continue
 		}
-		f.splitArea(span{c.next, min(f.size, c.next+f.horizon(&c))}, ftppool.ClassReadAhead)
+		if f.expect(&c); !f.splits(&c) || f.store.spare() <= 0 || !f.store.remote.CanRestart(f.path) {
+			continue
+		}
+		f.splitArea(span{c.next, min(f.size, c.next+f.horizon(&c))}, ftppool.ClassReadAhead, now)
 	}
 	for _, w := range f.fetch.waiters {
 		if w.len() > splitAfter && f.large() {
-			f.splitArea(w.span, w.class)
+			f.splitArea(w.span, w.class, now)
 		}
 	}
 }
 
 // worthSplitting returns how many bytes of a stream's way are the least to be
 // worth a second stream. Where the two meet, some megabytes that the server has
-// sent already may be lost, so what takes but a moment is left alone.
+// sent already may be lost, so what takes two seconds at most is left alone: so
+// fast a stream is held up by this machine rather than by the line.
 func (f *file) worthSplitting() int64 {
 	var rate float64
 	for _, st := range f.fetch.streams {
@@ -333,10 +348,17 @@ func (f *file) worthSplitting() int64 {
 	if rate == 0 {
 		return math.MaxInt64 // not known yet
 	}
-	return max(2*minSegment, f.size/32, int64(rate))
+	return max(2*minSegment, f.size/32, int64(2*rate))
 }
 
-func (f *file) splitArea(area span, class ftppool.Class) {
+// lead returns how far st will get while a stream that is begun now comes to its
+// speed: that takes about as long as st has flown, as long as st is young.
+func (st *stream) lead(now time.Time) int64 {
+	return int64(st.rate * min(now.Sub(st.since), leadMost).Seconds())
+}
+
+// splitArea cuts pieces so that those who share one end at about the same time.
+func (f *file) splitArea(area span, class ftppool.Class, now time.Time) {
 	for spare := f.store.spare(); spare > 0; spare-- {
 		var best span
 		for _, gap := range f.held.missing(area) {
@@ -346,7 +368,7 @@ func (f *file) splitArea(area span, class ftppool.Class) {
 				from := lo
 				if st := f.reaching(lo); st != nil {
 					piece = span{max(lo, st.pos), min(gap.hi, f.stop(st))}
-					least, from = f.worthSplitting(), (piece.lo+piece.hi)/2&^0xffff
+					least, from = f.worthSplitting(), (piece.lo+piece.hi+min(st.lead(now), piece.len()/2))/2&^0xffff
 				} else {
 					for _, o := range f.fetch.streams {
 						if o.begin > lo {

@@ -1,6 +1,7 @@
 package content
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -83,25 +84,28 @@ func (s *Store) seal() {
 			if f == nil {
 				break
 			}
-			f.seal()
+			f.seal(s.ctx.Done())
 		}
 	}
 }
 
 // drain syncs what is left when the store closes, for a while.
 func (s *Store) drain() {
-	for deadline := time.Now().Add(sealOnClose); time.Now().Before(deadline); {
+	ctx, cancel := context.WithTimeout(context.Background(), sealOnClose)
+	defer cancel()
+	for ctx.Err() == nil {
 		f := s.sealer.next()
 		if f == nil {
 			return
 		}
-		f.seal()
+		f.seal(ctx.Done())
 	}
 }
 
 // seal syncs what is held now and notes that it is durable, with checksums if
-// the file is whole.
-func (f *file) seal() {
+// the file is whole. When it is stopped, the file stays as it is: good until the
+// machine restarts.
+func (f *file) seal(stop <-chan struct{}) {
 	f.retain()
 	defer f.release()
 	f.mu.Lock()
@@ -117,26 +121,38 @@ func (f *file) seal() {
 			return
 		}
 		f.store.log.Warn("a file of the cache is damaged and will be fetched again", "path", f.path, "error", err)
-		f.store.drop(f, &Failure{Path: f.path, Err: err})
+		f.lose()
 		return
 	}
 	f.mu.Lock()
 	data, epoch := f.data, f.epoch
 	held, whole := f.held.clone(), f.whole
+	var behind []span
+	for _, s := range held.spans {
+		behind = append(behind, f.durable.missing(s)...)
+	}
 	f.mu.Unlock()
 	if data == nil {
 		return
 	}
-	if err := unix.Fdatasync(int(data.Fd())); err != nil {
+	done, err := writeBack(data, behind, stop)
+	if !done && err == nil {
+		f.store.sealer.add(f) // perhaps there is time for it later
+		return
+	}
+	if err == nil {
+		err = unix.Fdatasync(int(data.Fd()))
+	}
+	if err != nil {
 		// The kernel reports a failed write once and forgets it: what is in
 		// memory and what is on the disk may differ from now on.
 		f.store.log.Error("what was fetched can't be written to the disk; it is given up", "path", f.path, "error", err)
-		f.store.drop(f, &Failure{Path: f.path, Err: err})
+		f.store.room.refuse(err)
+		f.lose()
 		return
 	}
 	var sums []byte
 	if whole {
-		var err error
 		if sums, err = checksums(data, f.size, f.store.ctx.Done()); err != nil {
 			f.store.log.Warn("a file of the cache can't be read", "path", f.path, "error", err)
 		}
@@ -150,6 +166,34 @@ func (f *file) seal() {
 		f.store.dirty.add(f)
 	}
 	f.mu.Unlock()
+}
+
+// sealPiece is how much is written to the disk before looking whether to stop.
+const sealPiece = 16 << 20
+
+// writeBack has the kernel write parts of a file to the disk, piece by piece,
+// and reports false when it was stopped before the end. What Fdatasync then has
+// left to do, which can't be stopped, is little: a slow disk with gigabytes to
+// write would hold up the end of the process for minutes.
+func writeBack(data *os.File, parts []span, stop <-chan struct{}) (done bool, err error) {
+	const written = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
+	for _, s := range parts {
+		for lo := s.lo; lo < s.hi; lo += sealPiece {
+			select {
+			case <-stop:
+				return false, nil
+			default:
+			}
+			switch err := unix.SyncFileRange(int(data.Fd()), lo, min(sealPiece, s.hi-lo), written); err {
+			case nil:
+			case unix.ENOSYS, unix.EPERM, unix.EINVAL, unix.ESPIPE, unix.EOPNOTSUPP:
+				return true, nil // not on this file system; Fdatasync does it all
+			default:
+				return false, err
+			}
+		}
+	}
+	return true, nil
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

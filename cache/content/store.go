@@ -17,8 +17,9 @@
 // range is given up in the record before it is given up in the .dat, so a crash
 // at any moment costs work, never truth.
 //
-// Lock order: Store.mu → file.disk → file.mu → the leaves (group, lobby, room's
-// counters, the pool). Nothing is read, written or sent under Store.mu or file.mu.
+// Lock order: Store.mu → file.disk → file.record → file.mu → the leaves
+// (group, lobby, room's counters, the pool). Nothing is read, written or sent
+// under Store.mu or file.mu.
 package content
 
 import (
@@ -43,6 +44,12 @@ type Remote interface {
 	Open(ctx context.Context, want ftppool.Want, path string, offset int64) (ftppool.Stream, error)
 	Stat(ctx context.Context, want ftppool.Want, path string) (listing.Entry, error)
 	Idle() int // sessions a new stream could take with nobody waiting for one
+	// CanRestart reports whether transfers are known to begin where they are told
+	// to, or Open waits until they are; where neither is so, it has it found out
+	// with the file at path.
+	CanRestart(path string) bool
+	// Expect says that n requests will soon come at once.
+	Expect(n int)
 }
 
 // Options are what a store is told once.
@@ -174,15 +181,21 @@ func (s *Store) all() []*file {
 func (s *Store) keep() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	failing := false
 	for n := 0; ; n++ {
 		select {
 		case <-s.ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if err := s.flush(); err != nil {
-			s.log.Warn("what is held could not be written down", "error", err)
+		err := s.flush()
+		switch {
+		case err != nil && !failing:
+			s.log.Warn("what is held could not be written down; it is tried every second", "error", err)
+		case err == nil && failing:
+			s.log.Info("what is held is written down again")
 		}
+		failing = err != nil
 		if n%5 == 0 {
 			s.keepRoom()
 		}

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/mirrorfs/mirrorfs/ftppool"
 	"github.com/mirrorfs/mirrorfs/ftppool/listing"
 	"go.uber.org/goleak"
 )
@@ -339,6 +340,35 @@ func waiting(s *Store, path string) (n int) {
 	return n
 }
 
+// A stream that flows already is given more than one that has yet to come to
+// its speed.
+func TestHeadStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRemote(1)
+		f := r.add("f", 256*mib)
+		r.hook = slow(8 * mib)
+		s := openStore(t, options(t), r)
+		h := openFile(t, s, "f", f.version())
+		check(t, h, f, 0, 16*mib)
+		r.mu.Lock()
+		r.free++
+		r.mu.Unlock()
+		file := s.generations("f")[0]
+		file.mu.Lock()
+		defer file.mu.Unlock()
+		first := file.fetch.streams[0]
+		middle := (first.pos + f.size) / 2
+		file.splitArea(span{0, f.size}, ftppool.ClassRead, time.Now())
+		if n := len(file.fetch.streams); n != 2 {
+			t.Fatalf("%d streams", n)
+		}
+		// Half of what comes at 8 MiB/s in half a second.
+		if ahead := file.fetch.streams[1].begin - middle; ahead < 3*mib/2 || ahead > 5*mib/2 {
+			t.Errorf("the second begins %d bytes behind the middle", ahead)
+		}
+	})
+}
+
 // A large sequential read is spread over the idle sessions, which nearly
 // divides its time by their number, with little read twice.
 func TestSegments(t *testing.T) {
@@ -384,6 +414,39 @@ func TestNoSegmentsOfWhatIsQuick(t *testing.T) {
 			t.Errorf("transfers from %v, want one from 0", got)
 		}
 	})
+}
+
+// Whether transfers can begin in the middle is found out while a large file's
+// first one begins, but not for a look at its head.
+func TestRestartIsProvenAhead(t *testing.T) {
+	r := newRemote(4)
+	f, g := r.add("f", 100*mib), r.add("g", 100*mib)
+	s := openStore(t, options(t), r)
+	check(t, openFile(t, s, "f", f.version()), f, 0, 4096)
+	if n := r.proofs.Load(); n != 0 {
+		t.Errorf("asked %d times for a look at a head", n)
+	}
+	check(t, openFile(t, s, "g", g.version()), g, 0, mib)
+	if r.proofs.Load() == 0 {
+		t.Error("not asked when a large file is read")
+	}
+}
+
+// Sessions are asked for when a large file is read on, not for a look at it.
+func TestSessionsAreExpected(t *testing.T) {
+	r := newRemote(4)
+	f, small := r.add("f", 256*mib), r.add("small", 10*mib)
+	s := openStore(t, options(t), r)
+	h := openFile(t, s, "f", f.version())
+	check(t, h, f, 0, 128<<10)
+	check(t, openFile(t, s, "small", small.version()), small, 0, mib)
+	if n := r.expected.Load(); n != 0 {
+		t.Errorf("%d sessions expected for a look at a head and a small file", n)
+	}
+	check(t, h, f, 128<<10, 256<<10)
+	if n := r.expected.Load(); n != 5 {
+		t.Errorf("%d sessions expected for 256 MiB in pieces of 64, want 5", n)
+	}
 }
 
 func TestNoSegmentsWithoutRestart(t *testing.T) {

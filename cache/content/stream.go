@@ -24,6 +24,16 @@ const (
 	pauseReading = 2 * time.Second
 )
 
+// The rate of a transfer is measured so often, and first so soon: whether more
+// sessions would help is not known before. Whether they are there, and may be
+// used, is looked at more often while it brings bytes: far away it takes them
+// several round trips to be of use.
+const (
+	firstRate  = 50 * time.Millisecond
+	rateEvery  = 100 * time.Millisecond
+	splitEvery = 10 * time.Millisecond
+)
+
 var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 
 // stream is one transfer of a file, from an offset to where its bytes are no
@@ -35,6 +45,7 @@ type stream struct {
 	ctx   context.Context // ends when nobody wants the stream, or with the store
 	stop  context.CancelFunc
 	woken chan struct{} // something changed that a pause should look at
+	retry chan struct{} // there is reason to try again before the time
 
 	// Guarded by file.mu.
 	begin  int64 // where it started
@@ -46,20 +57,25 @@ type stream struct {
 	rate   float64            // bytes a second, lately
 	since  time.Time          // of the session
 	paused time.Time          // zero while it flows
+	// Other streams of the file may flow while this one fails, so each has its own
+	// count of that.
+	attempts int       // that failed since it last brought bytes
+	failing  time.Time // when the first of them did
 
 	// Of the goroutine alone.
 	counted  bool  // in the lobby
 	taken    int64 // bytes of this transfer
 	mark     time.Time
 	markedAt int64
+	looked   time.Time // whether to split the file
 }
 
 // newStream is called with file.mu held.
 func newStream(f *file, off int64, class ftppool.Class, uid uint32) *stream {
-	st := &stream{file: f, uid: uid, begin: off, pos: off, class: class, woken: make(chan struct{}, 1)}
+	st := &stream{file: f, uid: uid, begin: off, pos: off, class: class, woken: make(chan struct{}, 1), retry: make(chan struct{}, 1)}
 	st.ctx, st.stop = context.WithCancel(f.store.ctx)
 	if len(f.fetch.streams) == 0 {
-		f.fetch.trouble, f.fetch.attempts = nil, 0
+		f.fetch.trouble = nil
 	}
 	st.enter()
 	return st
@@ -96,6 +112,14 @@ func (st *stream) nudge() {
 	}
 }
 
+// hurry ends a pause before another attempt.
+func (st *stream) hurry() {
+	select {
+	case st.retry <- struct{}{}:
+	default:
+	}
+}
+
 // run is the stream's goroutine.
 func (st *stream) run() {
 	f := st.file
@@ -114,7 +138,7 @@ func (st *stream) run() {
 			break
 		}
 		if delay > 0 {
-			sleep(st.ctx, delay)
+			st.sleep(delay)
 		}
 	}
 	f.mu.Lock()
@@ -123,12 +147,13 @@ func (st *stream) run() {
 	f.confirm()
 }
 
-func sleep(ctx context.Context, d time.Duration) {
+func (st *stream) sleep(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-	case <-ctx.Done():
+	case <-st.retry:
+	case <-st.ctx.Done():
 	}
 }
 
@@ -170,7 +195,7 @@ func (st *stream) open() (rs ftppool.Stream, end func(), from int64, err error) 
 		} else if run := f.held.run(from - 1); run.len() > 0 {
 			from = max(run.lo, from-overlap)
 		}
-		want := ftppool.Want{Class: st.class, UID: st.uid, Limit: f.limit(st, from, now), Check: true}
+		want := ftppool.Want{Class: st.class, UID: st.uid, Limit: f.limit(st, from, now), Check: true, Begun: st.leave}
 		f.mu.Unlock()
 		st.enter()
 		rs, err := s.remote.Open(ctx, want, f.path, from)
@@ -193,6 +218,9 @@ func (st *stream) open() (rs ftppool.Stream, end func(), from int64, err error) 
 		case !outdated && err == nil:
 			cancel()
 			s.counters.streams.Add(1)
+			if want.Limit == 0 && from == 0 && f.size >= s.opts.WholeFileBelow && s.spare() > 0 {
+				s.remote.CanRestart(f.path) // it takes a while, and there may soon be several
+			}
 			return rs, closeWith(st.ctx, rs), from, nil
 		}
 		cancel()
@@ -238,10 +266,18 @@ func (st *stream) pump(rs ftppool.Stream, at int64) error {
 	f := st.file
 	chunk := chunks.Get().(*[chunkSize]byte)
 	defer chunks.Put(chunk)
+	d := newDuct(rs)
+	defer d.close()
 	for {
 		end, err := st.next(at)
 		if end <= at || err != nil {
 			return err
+		}
+		if n, err := st.conduct(d, at, end, chunk); n > 0 || err != nil {
+			if at += n; err != nil {
+				return err
+			}
+			continue
 		}
 		n, err := rs.Read(chunk[:min(chunkSize, end-at)])
 		if n > 0 {
@@ -262,23 +298,33 @@ func (st *stream) pump(rs ftppool.Stream, at int64) error {
 	}
 }
 
-// measure keeps the rate.
+// measure keeps the rate, and has the file split when that tells.
 func (st *stream) measure(n int) {
 	f := st.file
 	f.store.counters.fetched.Add(int64(n))
 	st.taken += int64(n)
 	now := time.Now()
-	if d := now.Sub(st.mark); d >= 200*time.Millisecond {
+	least := rateEvery
+	if st.markedAt == 0 {
+		least = firstRate
+	}
+	d := now.Sub(st.mark)
+	if d < least && now.Sub(st.looked) < splitEvery {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if d >= least {
 		latest := float64(st.taken-st.markedAt) / d.Seconds()
-		f.mu.Lock()
 		if st.rate == 0 {
 			st.rate = latest
 		} else {
 			st.rate += 0.3 * (latest - st.rate)
 		}
-		f.mu.Unlock()
 		st.mark, st.markedAt = now, st.taken
 	}
+	f.split(now) // more may be known of the rate and the server than at the last read
+	st.looked = now
 }
 
 // next returns up to where to read on from at, after waiting for somebody to

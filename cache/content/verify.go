@@ -47,7 +47,7 @@ func (s *Store) Verify(ctx context.Context, report func(Verified)) error {
 			s.log.Warn("a file of the cache could not be verified", "path", f.path, "error", v.Err)
 		default:
 			s.log.Error("a file of the cache is damaged and will be fetched again", "path", f.path, "error", v.Err)
-			s.drop(f, &Failure{Path: f.path, Err: v.Err})
+			f.lose()
 		}
 		f.release()
 		if err != nil {

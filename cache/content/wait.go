@@ -16,14 +16,14 @@ type fetch struct {
 	asked   int64  // bytes that readers missed
 	uid     uint32 // of the latest reader
 	entire  bool   // readers want all of it
-	failed  []failedRange
+
+	expected bool // the server's sessions were told of what is to come
+	failed   []failedRange
 
 	noRestart bool // the server can't start this file in the middle
 
-	trouble  error     // why the latest transfer failed, nil after progress
-	since    time.Time // when the trouble began
-	attempts int       // since then
-	reported bool      // Store.failures has it
+	trouble error // why the latest transfer failed, nil after progress of any
+	cleared bool  // Store.failures has no failure; it may have one of an earlier fetch
 
 	keepUntil time.Time // the disk refused: until then bytes go past it
 	tail      tail      // bytes that went past the disk a moment ago
@@ -193,7 +193,9 @@ func (f *file) fail(s span, err error, now time.Time) {
 			return false
 		}
 		for _, g := range gaps {
-			f.fetch.failed = append(f.fetch.failed, failedRange{g, err, now.Add(f.store.opts.Timeout)})
+			if g.meets(s) { // the others may come from another stream
+				f.fetch.failed = append(f.fetch.failed, failedRange{g.cut(s), err, now.Add(f.store.opts.Timeout)})
+			}
 		}
 		w.done <- err
 		return true
@@ -214,11 +216,20 @@ func (f *file) endFetch(err error) {
 	f.fetch.waiters = nil
 }
 
-// progress notes that transfers work. file.mu is held.
-func (f *file) progress() {
-	f.fetch.trouble, f.fetch.attempts = nil, 0
-	if f.fetch.reported {
-		f.fetch.reported = false
+// progress notes that st brings bytes. What another stream, or a read, failed
+// with lately stays known. file.mu is held.
+func (st *stream) progress(now time.Time) {
+	f := st.file
+	st.attempts = 0
+	f.fetch.trouble = nil
+	if !f.fetch.cleared && !f.failing(now) {
+		f.fetch.cleared = true
 		f.store.failures.clear(f.path)
 	}
+}
+
+// failing reports whether any bytes are known not to come. file.mu is held.
+func (f *file) failing(now time.Time) bool {
+	return slices.ContainsFunc(f.fetch.streams, func(st *stream) bool { return st.attempts > 0 }) ||
+		slices.ContainsFunc(f.fetch.failed, func(r failedRange) bool { return now.Before(r.until) })
 }

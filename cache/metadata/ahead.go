@@ -23,10 +23,17 @@ type ahead struct {
 
 	mu        sync.Mutex // guards the fields below and those of walks that say so
 	seen      map[string]*seen
-	walks     []*walk  // the last visited one at the end
-	behind    []string // directories to be listed behind look-ups
-	following int      // flights of behind
-	running   int      // flights of walks
+	walks     []*walk     // the last visited one at the end
+	behind    []following // to be listed behind look-ups
+	quiet     time.Time   // till then nothing of behind begins
+	following int         // flights of behind
+	running   int         // flights of walks
+}
+
+// following is a directory to be listed behind a look-up.
+type following struct {
+	dir   string
+	since time.Time
 }
 
 // seen is what was listed below a directory for somebody.
@@ -77,6 +84,14 @@ const (
 	maxQueue   = 4096 // levels that one walk remembers
 	maxBehind  = 64
 
+	// grace is left to whoever looked up a name to go on with the session that
+	// told it: to look up the next level, to read the file. A listing begun at
+	// once would have that session, and they would wait for a login. The same
+	// goes while others still wait for an answer. Somebody who looks up all the
+	// time puts listings off for no longer than maxGrace.
+	grace    = 50 * time.Millisecond
+	maxGrace = time.Second
+
 	firstCredit = 64
 	visitCredit = 16
 	maxCredit   = 512
@@ -99,19 +114,28 @@ func (a *ahead) signal() {
 	}
 }
 
-// follow has dir listed when a session is idle.
-func (a *ahead) follow(dir string) {
+// hush puts off what is to be listed behind look-ups by a grace.
+func (a *ahead) hush() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, d := range a.behind {
-		if d == dir {
+	a.quiet = time.Now().Add(grace)
+}
+
+// follow has dir listed when a session is idle and nobody looks up anything.
+func (a *ahead) follow(dir string) {
+	now := time.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.quiet = now.Add(grace)
+	for _, f := range a.behind {
+		if f.dir == dir {
 			return
 		}
 	}
 	if len(a.behind) == maxBehind {
 		a.behind = a.behind[1:]
 	}
-	a.behind = append(a.behind, dir)
+	a.behind = append(a.behind, following{dir, now})
 	a.signal()
 }
 

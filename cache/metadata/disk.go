@@ -31,7 +31,8 @@ type disk struct {
 	later    map[string]struct{} // paths of pending that may change again soon
 	bytes    int64               // cost of pending
 	distrust map[string]struct{} // paths whose file is outdated and can't be replaced
-	failing  bool                // the last write failed; it was logged
+	failing  bool                // the last write failed; it was, or will be, logged
+	news     []func()            // logs what began or ended; see tell
 	closed   bool
 
 	wake chan struct{} // holds one token when there is something to do
@@ -75,7 +76,8 @@ func (k *disk) file(path string) string {
 	return filepath.Join(k.dir, hex.EncodeToString(sum[:16])+suffix)
 }
 
-// put has d written soon; with wait, in some seconds.
+// put has d written soon; with wait, in some seconds. It is called under a lock,
+// so that tell is left to the caller.
 func (k *disk) put(d *Directory, wait bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -202,6 +204,7 @@ func (k *disk) write() {
 		path, d, waiting, closed := k.next()
 		if d != nil {
 			k.store(path, d)
+			k.tell()
 			k.finish(path, d)
 			continue
 		}
@@ -285,7 +288,7 @@ func (k *disk) written(path string) {
 	delete(k.distrust, path)
 	if k.failing {
 		k.failing = false
-		k.log.Info("listings are kept on disk again", "folder", k.dir)
+		k.news = append(k.news, func() { k.log.Info("listings are kept on disk again", "folder", k.dir) })
 	}
 }
 
@@ -298,27 +301,47 @@ func (k *disk) failed(path string, outdated bool, err error) {
 	k.complain(err)
 }
 
-// complain logs the first of a row of failures. The caller holds mu.
+// complain has the first of a row of failures logged. The caller holds mu, and
+// has tell called when it holds no lock.
 func (k *disk) complain(err error) {
 	if !k.failing {
 		k.failing = true
-		k.log.Error("listings can't be kept on disk and are held in memory only", "folder", k.dir, "error", err)
+		k.news = append(k.news, func() {
+			k.log.Error("listings can't be kept on disk and are held in memory only", "folder", k.dir, "error", err)
+		})
 	}
 }
 
-// usage counts the files and their bytes.
-func (k *disk) usage() (count int, bytes int64) {
-	files, err := os.ReadDir(k.dir)
-	if err != nil {
-		return 0, 0
+// tell logs what happened under a lock.
+func (k *disk) tell() {
+	k.mu.Lock()
+	news := k.news
+	k.news = nil
+	k.mu.Unlock()
+	for _, log := range news {
+		log()
 	}
-	for _, f := range files {
-		if info, err := f.Info(); err == nil && filepath.Ext(f.Name()) == suffix {
-			count++
-			bytes += info.Size()
+}
+
+// count counts the files, by their names alone: there may be very many.
+func (k *disk) count() int {
+	dir, err := os.Open(k.dir)
+	if err != nil {
+		return 0
+	}
+	defer dir.Close()
+	count := 0
+	for {
+		names, err := dir.Readdirnames(1024)
+		for _, name := range names {
+			if filepath.Ext(name) == suffix {
+				count++
+			}
+		}
+		if err != nil {
+			return count
 		}
 	}
-	return count, bytes
 }
 
 // close writes what is pending and ends the writer.

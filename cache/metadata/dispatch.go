@@ -45,9 +45,9 @@ func (a *ahead) dispatch() (begun, again bool) {
 		a.reset() // the walk begins anew when the walker gets on
 		return false, false
 	}
-	for idle := a.s.remote.Idle(); idle > 0; idle-- {
+	for idle := a.s.remote.Spare(); idle > 0; idle-- {
 		if !a.startBehind() && !a.startWalk() {
-			return begun, false
+			return begun, a.putOff()
 		}
 		begun = true
 	}
@@ -63,16 +63,26 @@ func (a *ahead) busy() bool {
 	})
 }
 
+// putOff reports whether a listing behind a look-up waits for its time.
+func (a *ahead) putOff() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.behind) > 0
+}
+
 // startBehind begins one listing behind a look-up. It leaves one session to
 // those who wait.
 func (a *ahead) startBehind() bool {
 	for {
+		asking := a.s.asking()
+		now := time.Now()
 		a.mu.Lock()
-		if len(a.behind) == 0 || a.following >= max(1, a.s.options.Connections-1) {
+		if len(a.behind) == 0 || a.following >= max(1, a.s.options.Connections-1) ||
+			(asking || now.Before(a.quiet)) && now.Sub(a.behind[0].since) < maxGrace {
 			a.mu.Unlock()
 			return false
 		}
-		dir := a.behind[0]
+		dir := a.behind[0].dir
 		a.behind = a.behind[1:]
 		a.following++
 		a.mu.Unlock()

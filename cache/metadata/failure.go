@@ -2,20 +2,31 @@ package metadata
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"sync"
 	"time"
 
 	"github.com/mirrorfs/mirrorfs/ftppool"
+	"github.com/mirrorfs/mirrorfs/ftppool/listing"
 )
 
-// Failure is an error of the server with the time it happened.
+// Failure is an error of the server, when it happened, and how often since when
+// the same was tried in vain.
 type Failure struct {
-	At  time.Time
-	Err error
+	At       time.Time
+	Since    time.Time
+	Attempts int
+	Err      error
 }
 
-func (f *Failure) Error() string { return f.Err.Error() }
+func (f *Failure) Error() string {
+	text := fmt.Sprintf("%s: %v", f.At.Format(time.RFC3339), f.Err)
+	if f.Attempts > 1 {
+		text += fmt.Sprintf("; tried %d times since %s", f.Attempts, f.Since.Format(time.RFC3339))
+	}
+	return text
+}
 
 func (f *Failure) Unwrap() error { return f.Err }
 
@@ -52,10 +63,13 @@ func newFailures(longest time.Duration, now func() time.Time) *failures {
 func (f *failures) note(path string, err error, took time.Duration) {
 	now := f.now()
 	stands := min(max(took, shortest), max(f.longest, shortest))
-	entry := failed{Failure{now, err}, now.Add(stands)}
+	entry := failed{Failure{At: now, Since: now, Attempts: 1, Err: err}, now.Add(stands)}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if _, ok := f.byPath[path]; !ok && len(f.byPath) >= maxFailures {
+	before, again := f.byPath[path]
+	if again {
+		entry.Since, entry.Attempts = before.Since, before.Attempts+1
+	} else if len(f.byPath) >= maxFailures {
 		f.dropOldest()
 	}
 	f.byPath[path] = entry
@@ -81,6 +95,17 @@ func (f *failures) clear(path string) {
 	defer f.mu.Unlock()
 	delete(f.byPath, path)
 	f.outage = failed{}
+}
+
+// lapse ends the time that failures stand; what happened can still be told.
+func (f *failures) lapse() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.outage = failed{}
+	for path, e := range f.byPath {
+		e.until = time.Time{}
+		f.byPath[path] = e
+	}
 }
 
 // last returns the path's last failure, nil when it succeeded since.
@@ -119,7 +144,7 @@ func (e failed) at(now time.Time) (until time.Time, err error) {
 func definite(err error) bool {
 	for _, answer := range []error{
 		fs.ErrNotExist, fs.ErrPermission, ftppool.ErrRefused,
-		ftppool.ErrNotDir, ftppool.ErrIsDir, ftppool.ErrUnsupported, ftppool.ErrProtocol,
+		ftppool.ErrNotDir, ftppool.ErrIsDir, ftppool.ErrUnsupported, ftppool.ErrProtocol, listing.ErrUnread,
 	} {
 		if errors.Is(err, answer) {
 			return true

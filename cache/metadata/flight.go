@@ -20,6 +20,7 @@ type flight struct {
 	wanted   chan struct{} // closed when a caller waits for a flight of ClassIdle
 	wantedBy uint32        // that caller's uid; guarded by Store.mu until wanted is closed
 	isWanted bool          // guarded by Store.mu
+	lookers  int           // who wait for it to look up a name; guarded by Store.mu
 
 	landed func(error) // called once, before the goroutine ends; may be nil
 

@@ -23,11 +23,12 @@ const (
 	// store knows it for longer, so asking again costs nothing; but the listing
 	// behind it may know better, a symlink for instance from what it points to.
 	brief = 10 * time.Second
-	// headStart is what a look-up gets before the listing behind it may take a
-	// session, so that it has the one that is connected.
-	headStart = 20 * time.Millisecond
 	// maxAnswers bounds the answers about single names that are remembered.
 	maxAnswers = 4096
+	// maxTogether is how many names of one directory are asked about alone at a
+	// time, where such questions are sent together: they are answered within a
+	// round trip or two, and a listing takes three.
+	maxTogether = 32
 )
 
 // looks are the names of one directory that were asked about alone, because it
@@ -58,13 +59,13 @@ func (s *Store) Lookup(ctx context.Context, c Caller, dir, name string) (Found, 
 			return f, err
 		}
 	}
-	d, err := s.directory(ctx, c, dir, limit.C, passBy)
+	d, err := s.directory(ctx, c, dir, limit.C, s.passBy)
 	if err != nil {
 		return Found{}, err
 	}
 	f, err := answer(d, name)
-	if err != nil && d.Unparsed() > 0 && !d.Stale() && !c.NoFetch {
-		return s.lookUnlisted(ctx, c, dir, name, limit.C)
+	if err != nil && d.Unparsed() > 0 {
+		return s.lookUnlisted(ctx, c, d, name, limit.C)
 	}
 	return f, err
 }
@@ -80,8 +81,21 @@ func answer(d *Directory, name string) (Found, error) {
 	return f, nil
 }
 
-// passBy is the visit of who looks up one name: it is no walk.
-func passBy(string) {}
+// passBy is the visit of who looks up one name: it is no walk. But those who
+// wait here for one listing will each go on from it, so that their sessions had
+// better be there by then.
+func (s *Store) passBy(dir string) {
+	s.mu.Lock()
+	f := s.flights[dir]
+	if f == nil {
+		s.mu.Unlock()
+		return
+	}
+	f.lookers++
+	n := f.lookers
+	s.mu.Unlock()
+	s.remote.Expect(n)
+}
 
 func absent(dir, name string) error {
 	return &fs.PathError{Op: "lookup", Path: listing.Join(dir, name), Err: fs.ErrNotExist}
@@ -94,14 +108,6 @@ func (s *Store) look(ctx context.Context, c Caller, dir, name string, limit <-ch
 	if st == nil {
 		return Found{}, false, nil
 	}
-	behind := time.NewTimer(headStart)
-	defer behind.Stop()
-	select {
-	case <-st.done:
-	case <-behind.C:
-		s.follow(dir)
-	case <-ctx.Done():
-	}
 	if err := s.waitStat(ctx, st, listing.Join(dir, name), limit); err != nil {
 		return Found{}, false, err
 	}
@@ -113,26 +119,40 @@ func (s *Store) look(ctx context.Context, c Caller, dir, name string, limit <-ch
 }
 
 // lookUnlisted asks about one name that is not in a listing of which lines could
-// not be read: it may be in one of those.
-func (s *Store) lookUnlisted(ctx context.Context, c Caller, dir, name string, limit <-chan time.Time) (Found, error) {
-	st := s.beginLookUnlisted(dir, name, c.UID)
-	if st == nil {
+// not be read: it may be in one of those. When the server can't be asked, the
+// last answer stands, however old, as the listing does.
+func (s *Store) lookUnlisted(ctx context.Context, c Caller, d *Directory, name string, limit <-chan time.Time) (Found, error) {
+	dir := d.path
+	var refusal error
+	if c.NoFetch {
+		refusal = notFetched(listing.Join(dir, name))
+	} else if d.Stale() {
+		_, refusal = s.failures.down()
+	}
+	var st *stat
+	if refusal != nil {
+		if st = s.lastLook(dir, name); st == nil {
+			return Found{}, refusal
+		}
+	} else if st = s.beginLookUnlisted(dir, name, c.UID); st == nil {
 		return Found{}, ErrClosed
 	}
 	if err := s.waitStat(ctx, st, listing.Join(dir, name), limit); err != nil {
 		return Found{}, err
 	}
 	f := s.found(dir, name, st)
+	f.Stale = d.Stale()
 	switch {
 	case st.err == nil:
 		return f, nil
 	case errors.Is(st.err, fs.ErrNotExist):
-		return Found{Expires: f.Expires}, absent(dir, name)
+		return Found{Expires: f.Expires, Stale: f.Stale}, absent(dir, name)
 	}
 	return Found{}, st.err
 }
 
-// follow has a directory listed behind a look-up, when sessions are to spare.
+// follow has a directory listed behind a look-up, when sessions are to spare
+// and whoever looked up has gone on.
 func (s *Store) follow(dir string) {
 	if s.options.Connections > 1 {
 		s.ahead.follow(dir)
@@ -141,8 +161,9 @@ func (s *Store) follow(dir string) {
 
 // beginLook returns the question about one name, put now, under way, or
 // answered before; nil when the listing is what to wait for: it is under way,
-// or wanted because this is not the first name of the directory to be asked
-// for. Where listing failed, each name is asked about.
+// or wanted because others of the directory were asked for before. Those who
+// come at once each ask, where that costs no more. Where listing failed, each
+// name is asked about.
 func (s *Store) beginLook(dir, name string, uid uint32) *stat {
 	failing := s.failures.last(dir) != nil
 	s.mu.Lock()
@@ -157,10 +178,23 @@ func (s *Store) beginLook(dir, name string, uid uint32) *stat {
 		return nil
 	case known && st.err != nil && !failing:
 		return nil
-	case !known && len(names) > 0 && !failing:
+	case !known && len(names) > 0 && !failing && !s.atOnce(names):
 		return nil
 	}
 	return s.askAlone(dir, name, uid)
+}
+
+// atOnce reports whether another name may be asked about beside these.
+func (s *Store) atOnce(names looks) bool {
+	if len(names) >= maxTogether || !s.remote.Together() {
+		return false
+	}
+	for _, st := range names {
+		if st.ended() {
+			return false
+		}
+	}
+	return true
 }
 
 // beginLookUnlisted returns the question about one name of a directory whose
@@ -170,10 +204,20 @@ func (s *Store) beginLookUnlisted(dir, name string, uid uint32) *stat {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.looks[dir][name]
-	if st != nil && (!st.ended() || s.current(st) && (st.err == nil || errors.Is(st.err, fs.ErrNotExist))) {
+	if st != nil && (!st.ended() || s.current(st) && st.told()) {
 		return st
 	}
 	return s.askAlone(dir, name, uid)
+}
+
+// lastLook returns the last answer about one name, nil when there is none.
+func (s *Store) lastLook(dir, name string) *stat {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st := s.looks[dir][name]; st != nil && st.ended() && st.told() {
+		return st
+	}
+	return nil
 }
 
 // current reports whether an answer is no older than a listing may be.

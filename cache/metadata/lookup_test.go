@@ -139,6 +139,68 @@ func TestLookupAhead(t *testing.T) {
 	})
 }
 
+// The listing behind a look-up leaves the session to whoever looked up, for the
+// next level or the read, but is not put off for ever.
+func TestListingBehindLeavesTheSession(t *testing.T) {
+	folder := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := newServer(wide(40, 1))
+		r.idle = 3
+		s := open(t, r, folder)
+		look := func(dir, name string) {
+			t.Helper()
+			if _, err := s.Lookup(t.Context(), Caller{}, dir, name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		look("", "d000")
+		for range 3 {
+			time.Sleep(grace * 3 / 4)
+			look("d000", "f000")
+		}
+		time.Sleep(grace * 3 / 4)
+		expect(t, "lists", r.total(r.lists), 0)
+		time.Sleep(grace/4 + poll + takeoff)
+		expect(t, "lists", r.total(r.lists), 2)
+
+		for i := range 39 {
+			look(fmt.Sprintf("d%03d", i+1), "f000")
+			time.Sleep(maxGrace / 25)
+		}
+		if n := r.total(r.lists); n <= 2 {
+			t.Errorf("%d lists while somebody looked up all the time", n)
+		}
+	})
+}
+
+// Nor does it take a session while others wait for the answer about a name.
+func TestListingBehindWaitsForLookups(t *testing.T) {
+	folder := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := newServer(wide(2, 1))
+		r.idle = 3
+		r.before = func(_ context.Context, op, path string, _ ftppool.Want) error {
+			if op == "stat" && path == "d001/f000" {
+				time.Sleep(3 * grace)
+			}
+			return nil
+		}
+		s := open(t, r, folder)
+		var wg sync.WaitGroup
+		for _, dir := range []string{"d000", "d001"} {
+			wg.Go(func() {
+				if _, err := s.Lookup(t.Context(), Caller{}, dir, "f000"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		expect(t, "lists", r.total(r.lists), 0)
+		time.Sleep(grace + poll + takeoff)
+		expect(t, "lists", r.total(r.lists), 2)
+	})
+}
+
 // Several names of one directory are worth its listing.
 func TestSecondLookupWaitsForTheListing(t *testing.T) {
 	for _, connections := range []int{1, 4} {
@@ -163,9 +225,54 @@ func TestSecondLookupWaitsForTheListing(t *testing.T) {
 				expect(t, "lists", r.total(r.lists), 1)
 				expect(t, "stats", r.total(r.stats), 1)
 				expect(t, "class", r.class("d000"), ftppool.ClassLookup)
+				expect(t, "requests to be ready for", r.expected, 18) // two asked about f000 alone
 			})
 		})
 	}
+}
+
+// Names that are asked for at once are each asked about, where such questions
+// travel together; those who come later, or are too many, wait for the listing.
+func TestLookupsAtOnce(t *testing.T) {
+	folder := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := newServer(wide(1, 40))
+		r.together = true
+		r.before = func(context.Context, string, string, ftppool.Want) error { time.Sleep(time.Second); return nil }
+		s := open(t, r, folder)
+		var wg sync.WaitGroup
+		look := func(from, to int) {
+			for i := from; i < to; i++ {
+				wg.Go(func() {
+					f, err := s.Lookup(t.Context(), Caller{}, "d000", fmt.Sprintf("f%03d", i))
+					if err != nil || f.Entry.Size != int64(i) {
+						t.Errorf("f%03d: %+v, %v", i, f, err)
+					}
+				})
+			}
+			synctest.Wait()
+		}
+		begun := time.Now()
+		look(0, maxTogether)
+		expect(t, "lists", r.total(r.lists), 0)
+		expect(t, "stats", r.total(r.stats), maxTogether)
+		wg.Wait()
+		expect(t, "took", time.Since(begun), time.Second)
+		look(maxTogether, maxTogether+4)
+		wg.Wait()
+		expect(t, "lists after the answers", r.total(r.lists), 1)
+		expect(t, "stats after the answers", r.total(r.stats), maxTogether)
+		s.Close()
+
+		s = open(t, newServer(wide(1, 40)), t.TempDir())
+		r = s.remote.(*server)
+		r.together = true
+		r.before = func(context.Context, string, string, ftppool.Want) error { time.Sleep(time.Second); return nil }
+		look(0, maxTogether+8)
+		wg.Wait()
+		expect(t, "lists with too many", r.total(r.lists), 1)
+		expect(t, "stats with too many", r.total(r.stats), maxTogether)
+	})
 }
 
 // With one session no listing starts behind a look-up; a later look-up starts it.
@@ -242,6 +349,62 @@ func TestLookupInAListingWithUnreadLines(t *testing.T) {
 		r.fail["*"] = ftppool.ErrTooMany
 		if _, err := s.Lookup(t.Context(), Caller{}, "", "other"); !errors.Is(err, ftppool.ErrTooMany) {
 			t.Errorf("one that can't be asked about: %v", err)
+		}
+	})
+}
+
+// The listing has unread lines and is old, and the server is down: what was
+// found in one of them is still found, and what was not asked about is a failure,
+// not absent.
+func TestLookupInAStaleListingWithUnreadLines(t *testing.T) {
+	folder := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := newServer(tree())
+		r.unread = map[string][]listing.Entry{"": {file("odd", 9, noon), file("even", 8, noon)}}
+		s := open(t, r, folder)
+		mustList(t, s, "")
+		look := func(c Caller, name string) (Found, error) { return s.Lookup(t.Context(), c, "", name) }
+		if _, err := look(Caller{}, "odd"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := look(Caller{}, "none"); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if f, err := look(Caller{NoFetch: true}, "even"); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("an unread one, for a crawler: %+v, %v", f, err)
+		}
+		time.Sleep(2 * time.Hour)
+		r.set(func() { r.fail["*"] = ftppool.ErrTooMany })
+		stats := r.total(r.stats)
+		for _, c := range []Caller{{}, {NoFetch: true}} {
+			for range 2 {
+				if f, err := look(c, "x"); err != nil || !f.Stale {
+					t.Errorf("%v: a listed name: %+v, %v", c, f, err)
+				}
+				if f, err := look(c, "odd"); err != nil || f.Path != "odd" || f.Entry.Size != 9 || !f.Stale {
+					t.Errorf("%v: an unread one that was found: %+v, %v", c, f, err)
+				}
+				if f, err := look(c, "none"); !errors.Is(err, fs.ErrNotExist) || !f.Stale {
+					t.Errorf("%v: an absent one: %+v, %v", c, f, err)
+				}
+				want := ftppool.ErrTooMany
+				if c.NoFetch {
+					want = fs.ErrPermission
+				}
+				if f, err := look(c, "even"); !errors.Is(err, want) || errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("%v: an unread one that was not: %+v, %v", c, f, err)
+				}
+			}
+		}
+		expect(t, "stats in the outage", r.total(r.stats)-stats, 0)
+		// It is only the directory that can't be listed: the name can be asked about.
+		time.Sleep(time.Hour)
+		r.set(func() {
+			delete(r.fail, "*")
+			r.fail[""] = fs.ErrPermission
+		})
+		if f, err := look(Caller{}, "even"); err != nil || f.Entry.Size != 8 || !f.Stale {
+			t.Errorf("where the listing alone fails: %+v, %v", f, err)
 		}
 	})
 }

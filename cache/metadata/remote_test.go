@@ -28,10 +28,12 @@ type server struct {
 	classes    map[string]ftppool.Class // of the last List of a path
 	fail       map[string]error         // by path; "*" is all
 	idle       int
+	together   bool
 	ignoreCase bool
 	unread     map[string][]listing.Entry // by directory: there, but List can't read their lines
 	running    int                        // Lists
 	most       int                        // the highest running ever was
+	expected   int                        // the highest that Expect was told
 
 	// before, if set, is called by each List and Stat before it answers; it may
 	// wait, and may return the error to answer with.
@@ -105,12 +107,19 @@ func (s *server) failure(ctx context.Context, path string, err error) error {
 	return nil
 }
 
-func (s *server) Idle() int {
+func (s *server) Spare() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return max(0, s.idle-s.running)
 }
 
+func (s *server) Expect(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expected = max(s.expected, n)
+}
+
+func (s *server) Together() bool   { return s.together }
 func (s *server) IgnoreCase() bool { return s.ignoreCase }
 
 func (s *server) set(change func()) {

@@ -29,6 +29,10 @@ func (st *stat) ended() bool {
 	}
 }
 
+// told reports whether the server said of the name what, or that it is not. The
+// question has ended.
+func (st *stat) told() bool { return st.err == nil || errors.Is(st.err, fs.ErrNotExist) }
+
 // beginStat returns the question about path that is under way, or puts it. The
 // caller holds mu, and has seen that the store is not closed.
 func (s *Store) beginStat(path string, uid uint32) *stat {
@@ -40,12 +44,20 @@ func (s *Store) beginStat(path string, uid uint32) *stat {
 	s.tasks.Go(func() {
 		st.entry, st.err = s.askOne(path, uid)
 		st.at = s.now()
+		s.ahead.hush()
 		s.mu.Lock()
 		delete(s.stats, path)
 		s.mu.Unlock()
 		close(st.done)
 	})
 	return st
+}
+
+// asking reports whether a question about one name is under way.
+func (s *Store) asking() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.stats) > 0
 }
 
 func (s *Store) askOne(path string, uid uint32) (listing.Entry, error) {

@@ -7,7 +7,6 @@ type Stats struct {
 	InMemory    int    // directories held in memory
 	MemoryBytes int64  // what they cost
 	OnDisk      int    // listing files
-	DiskBytes   int64  // their size
 	Hits        uint64 // directories served fresh from what is held
 	Misses      uint64 // directories that had to be asked for
 	Lists       uint64 // listings asked for, ahead or not
@@ -32,6 +31,6 @@ func (s *Store) Stats() Stats {
 		Unparsed: c.unparsed.Load(),
 	}
 	st.InMemory, st.MemoryBytes = s.memory.usage()
-	st.OnDisk, st.DiskBytes = s.disk.usage()
+	st.OnDisk = s.disk.count()
 	return st
 }

@@ -21,7 +21,8 @@
 //
 //   - A look-up ahead of the listing: the first name looked up in a directory
 //     that is not held is asked for alone (one round trip instead of megabytes),
-//     while the listing is fetched behind it. A second name waits for the listing.
+//     while the listing is fetched behind it. A second name waits for the listing;
+//     sessions for all who wait so are dialled meanwhile.
 //     That a name is absent only a listing can tell.
 //   - Listing ahead: when the second child of one directory is listed, somebody
 //     is walking, and the other children are listed on idle sessions.
@@ -52,8 +53,13 @@ type Remote interface {
 	List(ctx context.Context, w ftppool.Want, dir string) (*listing.Listing, error)
 	// Stat asks about one name. That it Is fs.ErrNotExist is a hint.
 	Stat(ctx context.Context, w ftppool.Want, path string) (listing.Entry, error)
-	// Idle is the number of sessions that could be used with nobody waiting.
-	Idle() int
+	// Spare is the number of sessions that could be used with nobody waiting, now
+	// or as Expect said.
+	Spare() int
+	// Together reports whether Stats that wait for a session are sent together.
+	Together() bool
+	// Expect says that n requests will soon come at once.
+	Expect(n int)
 	// IgnoreCase reports whether the server takes names in any case.
 	IgnoreCase() bool
 }
@@ -237,6 +243,7 @@ func (s *Store) modify(dir string, lazily bool, change func(old *Directory) *Dir
 			s.changes.Add(1)
 		}
 		s.update.Unlock()
+		s.disk.tell()
 		return d
 	}
 }
@@ -249,6 +256,10 @@ func (s *Store) MarkStale() {
 	defer s.mu.Unlock()
 	s.looks, s.answers = make(map[string]looks), 0
 }
+
+// TryAgain has what failed asked for again when it is next wanted: the server
+// may be in reach by now.
+func (s *Store) TryAgain() { s.failures.lapse() }
 
 // LastError is the last failure that concerned path: to list it, or to ask
 // about it alone. It is a *Failure, or nil when it succeeded since.
