@@ -138,6 +138,67 @@ func TestListingChangesUnderAnOpenDirectory(t *testing.T) {
 	}
 }
 
+// A handle that is rewound reads the new listing; what the kernel kept of the old
+// one is not taken for it.
+func TestRewoundToNewListing(t *testing.T) {
+	m := newStandIn(t)
+	m.fill("", "old", 100)
+	dir, _ := mountIn(t, m)
+	a, b := startAgent(t, "first"), startAgent(t, "second")
+	fd := a.open(dir)
+	a.do(order{Do: "names", FD: fd})
+	for range 2 { // the kernel keeps it
+		b.list(dir)
+	}
+	m.fill("", "new", 100)
+	a.do(order{Do: "rewind", FD: fd})
+	for who, names := range map[string][]string{"the rewound handle": a.do(order{Do: "names", FD: fd}).Names, "a later one": b.list(dir)} {
+		if len(names) != 100 || slices.ContainsFunc(names, func(n string) bool { return !strings.HasPrefix(n, "new") }) {
+			t.Errorf("%s reads %d names, %q first", who, len(names), names[:min(1, len(names))])
+		}
+	}
+}
+
+// The root opens while the server is silent and its listing is old, which df needs
+// and nothing more; reading it asks the server, once, and tells what fails. Others
+// are asked for when they are opened.
+func TestRootOpensAtOnce(t *testing.T) {
+	m := newStandIn(t)
+	m.setFresh(0)
+	m.fill("", "old", 10)
+	m.mkdir("", "d")
+	m.file("d/x", nil, someTime)
+	dir, _ := mountIn(t, m)
+	a := startAgent(t, "user")
+	a.close(a.open(dir))
+	fd := a.open(dir)
+	if n := m.counted("listed "); n != 0 {
+		t.Errorf("opening asked %d times", n)
+	}
+	m.fill("", "new", 10)
+	if names := a.do(order{Do: "names", FD: fd}).Names; len(names) != 10 || !strings.HasPrefix(names[0], "new") {
+		t.Errorf("read %q", names)
+	}
+	if n := m.counted("listed "); n != 1 {
+		t.Errorf("reading asked %d times", n)
+	}
+	a.do(order{Do: "rewind", FD: fd})
+	if names := a.do(order{Do: "names", FD: fd}).Names; len(names) != 10 {
+		t.Errorf("rewound, read %q", names)
+	}
+	a.close(fd)
+	m.setFail("", os.NewSyscallError("connect", syscall.ECONNREFUSED))
+	fd = a.open(dir)
+	if r := a.do(order{Do: "names", FD: fd}); r.Errno != syscall.ECONNREFUSED {
+		t.Errorf("reading what can't be had: %v, %q", r.Errno, r.Names)
+	}
+	m.setFail("", nil)
+	if r := a.do(order{Do: "names", FD: fd}); r.Errno != 0 || len(r.Names) != 10 {
+		t.Errorf("reading it afterwards: %v, %q", r.Errno, r.Names)
+	}
+	a.close(fd)
+}
+
 // The numbers in listings, of ".", ".." and of stat are the same.
 func TestInodeNumbersAgree(t *testing.T) {
 	m := newStandIn(t)
@@ -297,11 +358,7 @@ func TestForgetting(t *testing.T) {
 	if out, err := exec.Command("ls", "-lR", dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
-	live := func() int {
-		s.m.nodes.mu.Lock()
-		defer s.m.nodes.mu.Unlock()
-		return len(s.m.nodes.files) + len(s.m.nodes.dirs)
-	}
+	live := s.Nodes
 	if n := live(); n != 2_002 {
 		t.Fatalf("%d nodes are live", n)
 	}

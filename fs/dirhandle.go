@@ -14,8 +14,8 @@ import (
 const maxName = 1024
 
 // dirHandle is an open directory, pinned to one listing from its beginning to
-// its end; rewinding takes the listing of that moment. go-fuse calls it under
-// a lock of its own.
+// its end; rewinding takes the listing of that moment. One without a listing
+// gets it when it is first read. go-fuse calls it under a lock of its own.
 //
 // An offset is the number of entries before it, and a mark of the listing in
 // its upper half: the kernel joins what several handles read by the offsets,
@@ -27,6 +27,7 @@ type dirHandle struct {
 	mark    uint64
 	next    int  // the entry to give next: ".", "..", entries
 	keeps   bool // the kernel may keep what it reads here
+	tells   bool // the kernel dropped all for this listing, which is to be told once
 
 	dirent fuse.DirEntry // the last one given; its entry is entries[next-3]
 }
@@ -46,23 +47,36 @@ func (h *dirHandle) pin(d Directory) {
 
 // begin is called before the first entry is read.
 func (h *dirHandle) begin() {
-	switch has := h.dir.kernelHas.Load(); {
-	case !h.keeps:
+	switch {
+	case h.tells:
 		h.dir.kernelHas.Store(h.listing.ID())
-	case has != h.listing.ID():
+		h.tells = false
+	case h.keeps && h.dir.kernelHas.Load() != h.listing.ID():
 		// Another listing came since this was opened. The kernel would keep
 		// the old one for it.
 		h.repin()
 	}
 }
 
+// repin takes the listing that is held now. The kernel may have kept another one
+// since this was opened, so nothing is told of it.
 func (h *dirHandle) repin() {
 	if d := h.dir.m.mirror.Held(h.dir.path); d != nil {
 		h.pin(d)
+		h.tells = false
 	}
 }
 
-func (h *dirHandle) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
+func (h *dirHandle) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Errno) {
+	if h.listing == nil {
+		d, errno := h.dir.directory(ctx)
+		if errno != 0 {
+			return nil, errno
+		}
+		next := h.next
+		h.pin(d)
+		h.next = next
+	}
 	if h.next == 0 {
 		h.begin()
 	}
@@ -87,7 +101,7 @@ func (h *dirHandle) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) 
 }
 
 func (h *dirHandle) Seekdir(_ context.Context, off uint64) syscall.Errno {
-	if off == 0 {
+	if off == 0 && h.listing != nil {
 		h.repin()
 	}
 	h.next = int(uint32(off))

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -107,17 +108,34 @@ func (n *dirNode) symlink(e listing.Entry, path, name string, out *fuse.EntryOut
 // later ones. The first handles of a new listing say nothing, upon which the
 // kernel drops what it has; once one of them has been read from, that has
 // happened, and the later ones may keep again.
+//
+// The root is there without a look, and df opens it only to have it open. Where
+// its listing must be asked for, that waits until it is read.
 func (n *dirNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	r := n.m.request(ctx)
-	defer r.finish()
-	d, err := n.m.mirror.Directory(r, r.mirrorCaller(), n.path)
-	if err != nil {
-		return nil, 0, r.errno(err)
+	if n.path == "" && !fresh(n.m.mirror.Held("")) {
+		return &dirHandle{dir: n}, 0, 0
+	}
+	d, errno := n.directory(ctx)
+	if errno != 0 {
+		return nil, 0, errno
 	}
 	h := &dirHandle{dir: n, keeps: n.kernelHas.Load() == d.ID()}
 	h.pin(d)
 	if h.keeps {
 		return h, fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, 0
 	}
+	h.tells = true
 	return h, 0, 0
 }
+
+func (n *dirNode) directory(ctx context.Context) (Directory, syscall.Errno) {
+	r := n.m.request(ctx)
+	defer r.finish()
+	d, err := n.m.mirror.Directory(r, r.mirrorCaller(), n.path)
+	if err != nil {
+		return nil, r.errno(err)
+	}
+	return d, 0
+}
+
+func fresh(d Directory) bool { return d != nil && !d.Stale() && time.Now().Before(d.Expires()) }

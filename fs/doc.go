@@ -4,10 +4,13 @@
 //
 // # Inodes
 //
-// A file's inode is one (path, version, mode). The version says which content
-// it has, so an inode's bytes, size and times never change, and whatever the
-// kernel caches of it stays right for as long as it lives. When the server's
-// file is replaced, the path leads to another inode; old handles and mappings
+// A file's inode is one (path, version, generation, mode). The version says
+// which content it has, as far as the server tells: that of a minute may be of
+// two. The generation, known from the first open on, tells those apart by what
+// was fetched. So an inode's bytes, size and times never change, and whatever
+// the kernel caches of it stays right for as long as it lives. When the server's
+// file is replaced, or its content has to be fetched anew because it was evicted
+// or found damaged, the path leads to another inode; old handles and mappings
 // keep the old one. The mode says how its handles read: cached (the kernel
 // asks us and keeps the pages) or passthrough (the kernel reads the cache file
 // itself). The kernel refuses to mix the two on one inode, so each has its own.
@@ -17,7 +20,7 @@
 // new inode and opens that; the program sees nothing of it. A reopen through
 // /proc/self/fd has no name to look up. It is answered ESTALE once for a
 // change of mode and then served by the old inode, whose bytes are the same;
-// for a change of version ESTALE is the honest answer.
+// for a change of version or generation ESTALE is the honest answer.
 //
 // Directories have an inode per spelling of their path, because the kernel
 // knows a directory under one name only; all have the same inode number.

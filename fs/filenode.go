@@ -12,7 +12,7 @@ import (
 	"github.com/mirrorfs/mirrorfs/ftppool/listing"
 )
 
-// fileNode is one version of a file, read in one mode.
+// fileNode is one content of a file, read in one mode.
 type fileNode struct {
 	node
 	path string // raw
@@ -23,6 +23,7 @@ type fileNode struct {
 	version listing.Version      // grows narrower, never becomes another
 	mtime   int64                // as shown, from the first time on
 	mode    mode                 // see passthrough.go
+	content uint64               // generation of what its handles read; undecided with mode
 	retired bool                 // no look-up leads here any more
 	sized   bool                 // the kernel was told the size
 	sent    map[uint32]time.Time // threads that were answered ESTALE
@@ -124,6 +125,9 @@ func (n *fileNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uin
 		// believes.
 		return nil, 0, syscall.ESTALE
 	}
+	if c.NoFetch && v.Size > 0 && !n.m.mirror.State(n.path, v).Whole {
+		return nil, 0, syscall.EACCES // to open it may ask which version is right
+	}
 	f, err := n.m.mirror.OpenFile(r, c.UID, n.path, v)
 	if err != nil {
 		return nil, 0, r.fileErrno(err)
@@ -138,7 +142,7 @@ func (n *fileNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uin
 		best = through
 	}
 	h := &fileHandle{m: n.m, file: f, size: v.Size}
-	switch n.m.nodes.decide(n, best, r.caller.Pid) {
+	switch n.m.nodes.decide(n, best, f.Generation(), r.caller.Pid) {
 	case undecided:
 		f.Close()
 		return nil, 0, syscall.ESTALE

@@ -99,7 +99,9 @@ func (r *request) watch(over <-chan struct{}) {
 			interrupt, told = nil, true
 		case <-tick.C:
 		}
-		if told && r.m.gone() || (told || r.read) && r.ending(told) {
+		// At the end go-fuse tells those that it knows to be under way, but not one
+		// that it has just read from the kernel.
+		if r.m.gone() || (told || r.read) && r.ending(told) {
 			break
 		}
 	}

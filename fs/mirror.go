@@ -32,7 +32,8 @@ type Mirror interface {
 	Settle(ctx context.Context, c Caller, path string) (listing.Entry, error)
 
 	// OpenFile opens the content of one version of the file at path for the
-	// user uid. It does not fetch; File.ReadAt does.
+	// user uid. It does not fetch; File.ReadAt does. But it may ask the server
+	// which version is right, unless all of that one is here.
 	OpenFile(ctx context.Context, uid uint32, path string, v listing.Version) (File, error)
 
 	// State says how much of that version is held.
@@ -80,6 +81,9 @@ type File interface {
 	// Whole returns the cache file once all of it is here and checked. It
 	// belongs to the File.
 	Whole() (*os.File, bool)
+	// Generation tells contents of one path apart that may be of one version, as
+	// far as the server tells versions: Files with the same have the same bytes.
+	Generation() uint64
 	Close() error
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,15 @@ func TestMountTable(t *testing.T) {
 	ahead, err := os.ReadFile("/sys/class/bdi/" + s.device + "/read_ahead_kb")
 	if err != nil || strings.TrimSpace(string(ahead)) != "2048" {
 		t.Errorf("read-ahead %q, %v", ahead, err)
+	}
+	control := t.TempDir()
+	if err := unix.Mount("fusectl", control, "fusectl", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(control, unix.MNT_DETACH)
+	background, err := os.ReadFile(filepath.Join(control, minorOf(s.device), "max_background"))
+	if n, _ := strconv.Atoi(strings.TrimSpace(string(background))); err != nil || n < 512 {
+		t.Errorf("%q reads may be under way, %v; want 512 or more", background, err)
 	}
 	if s.Dir() != dir {
 		t.Errorf("mounted at %q, want %q", s.Dir(), dir)

@@ -32,8 +32,10 @@ type Options struct {
 	// is fetched. nil is DefaultNoFetchFor; empty is nobody.
 	NoFetchFor []string
 
-	// Control is the path that user.mirrorfs.control on the root tells.
-	Control string
+	// Control is the path that user.mirrorfs.control on the root tells to root
+	// and to this process's user, ControlForOthers what it tells to everybody
+	// else; "" is none.
+	Control, ControlForOthers string
 
 	// CacheDir is a folder on the file system that holds whole files. It is
 	// used once, to find out whether the kernel takes files there for

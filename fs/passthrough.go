@@ -20,12 +20,21 @@ const (
 )
 
 // decide returns how the open of n by the thread tid may go on, given how it
-// would be best. undecided means ESTALE: the name leads to another node now.
-func (t *table) decide(n *fileNode, best mode, tid uint32) mode {
+// would be best and the generation of what it is to read. undecided means
+// ESTALE: the name leads to another node now.
+//
+// Two contents may have versions that can't be told apart, but the pages and the
+// backing file that the kernel has of n are of one of them. So whoever has
+// another never gets n, not even without a name to look up.
+func (t *table) decide(n *fileNode, best mode, content uint64, tid uint32) mode {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if n.mode == undecided {
-		n.mode = best
+		n.mode, n.content = best, content
+	}
+	if n.content != content {
+		n.retired = true
+		return undecided
 	}
 	if n.mode == best {
 		return best

@@ -169,6 +169,10 @@ func (s *Server) Passthrough() (on bool, why string) {
 	return false, why
 }
 
+// Nodes is how many files and directories the kernel knows at the moment. Each
+// takes memory until the kernel, short of memory itself, forgets it.
+func (s *Server) Nodes() int { return s.m.nodes.count() }
+
 // Dir is where the mirror is mounted now, "" when it is not.
 func (s *Server) Dir() string {
 	table, err := mountTable()

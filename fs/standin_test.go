@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -15,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/mirrorfs/mirrorfs/ftppool/listing"
 )
@@ -76,6 +79,7 @@ type standInFile struct {
 	gate  chan struct{} // reads wait for it; nil when all is here
 	err   error         // what reads fail with, once the gate is open
 	opens int
+	gen   uint64
 }
 
 func newStandIn(tb testing.TB) *standIn {
@@ -142,7 +146,8 @@ func (m *standIn) file(path string, data []byte, mtime int64) listing.Version {
 	m.put(parentOf(path), e)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.files[key(path, e.Version())] = &standInFile{data: data}
+	m.ids++
+	m.files[key(path, e.Version())] = &standInFile{data: data, gen: m.ids}
 	return e.Version()
 }
 
@@ -367,6 +372,8 @@ func (h *standInHandle) ReadAt(ctx context.Context, p []byte, off int64) (int, e
 	return bytes.NewReader(data).ReadAt(p, off)
 }
 
+func (h *standInHandle) Generation() uint64 { return h.content.gen }
+
 func (h *standInHandle) Whole() (*os.File, bool) { return h.whole, h.whole != nil }
 
 func (h *standInHandle) Close() error {
@@ -377,6 +384,18 @@ func (h *standInHandle) Close() error {
 		return h.whole.Close()
 	}
 	return nil
+}
+
+// unmountInTime unmounts as who ends the program does: asked again while busy.
+// A process that is gone may have left a mapping of a file to whoever looked at
+// it meanwhile (/proc/PID), for a moment.
+func unmountInTime(s *Server) error {
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		err := s.Unmount()
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // mountIn mounts m on a folder of its own for the length of the test.
@@ -398,7 +417,7 @@ func mountIn(tb testing.TB, m Mirror, change ...func(*Options)) (string, *Server
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		if err := s.Unmount(); err != nil {
+		if err := unmountInTime(s); err != nil {
 			tb.Errorf("unmount: %v", err)
 			if err := s.Abandon(); err != nil {
 				tb.Error(err)

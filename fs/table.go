@@ -26,8 +26,16 @@ func newTable() *table {
 	return &table{files: make(map[string]*fileNode), dirs: make(map[string]*dirNode)}
 }
 
+// count is the number of paths that have nodes.
+func (t *table) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.files) + len(t.dirs)
+}
+
 // file returns the node for a version of the file at path, and the attributes
-// the kernel is about to be told.
+// the kernel is about to be told. Where the one of that version is retired, it
+// is another, which looks the same.
 func (t *table) file(parent *dirNode, path, name string, v listing.Version) (*fileNode, fileAttr) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

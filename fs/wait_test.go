@@ -97,6 +97,30 @@ func TestSignals(t *testing.T) {
 	}
 }
 
+// A request ends with the mount also when nobody tells it, as go-fuse does not
+// tell one that it reads from the kernel at that very moment.
+func TestUntoldRequestEnds(t *testing.T) {
+	for _, read := range []bool{false, true} {
+		var p [2]int
+		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+		m := &mount{device: p[0]}
+		r := m.request(t.Context())
+		r.read = read
+		done := r.Done()
+		if m.gone() {
+			t.Error("the connection is gone too early")
+		}
+		unix.Close(p[1]) // a broken connection polls like this
+		waitFor(t, "the request to end", func() bool { return r.Err() != nil })
+		<-done
+		r.finish()
+		m.watchers.Wait()
+		unix.Close(p[0])
+	}
+}
+
 // blockedInRead reports whether a process waits for the bytes of a file: for a
 // page that read-ahead asked for or, where that asked for none, for its own read.
 func blockedInRead(pid int) bool {
@@ -266,8 +290,10 @@ func TestCrawlersFetchNothing(t *testing.T) {
 			t.Errorf("%s reads %q, %v", name, got, errno)
 		}
 	}
-	if n := m.counted("listed unlisted"); n != 0 {
-		t.Errorf("%d listings were made", n)
+	for _, what := range []string{"listed unlisted", "open listed/part"} { // to open may ask, too
+		if n := m.counted(what); n != 0 {
+			t.Errorf("%s: %d times", what, n)
+		}
 	}
 	if got, errno := user.read(filepath.Join(dir, "listed/part")); got != "part" || errno != 0 {
 		t.Errorf("a user reads %q, %v", got, errno)

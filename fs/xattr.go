@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"syscall"
 	"time"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
 	"github.com/mirrorfs/mirrorfs/ftppool/listing"
 )
 
@@ -57,7 +59,7 @@ func (n *fileNode) Getxattr(_ context.Context, name string, dest []byte) (uint32
 }
 
 // Getxattr of a directory. The root also tells where the mount is controlled.
-func (n *dirNode) Getxattr(_ context.Context, name string, dest []byte) (uint32, syscall.Errno) {
+func (n *dirNode) Getxattr(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
 	field, ours := strings.CutPrefix(name, xattrs)
 	if !ours {
 		return 0, syscall.EOPNOTSUPP
@@ -66,6 +68,9 @@ func (n *dirNode) Getxattr(_ context.Context, name string, dest []byte) (uint32,
 	case "control":
 		if n.path != "" {
 			return 0, syscall.ENODATA
+		}
+		if c, ok := fuse.FromContext(ctx); ok && c.Uid != 0 && int(c.Uid) != os.Geteuid() {
+			return xattr(dest, n.m.options.ControlForOthers)
 		}
 		return xattr(dest, n.m.options.Control)
 	case "state":
