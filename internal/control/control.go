@@ -1,5 +1,6 @@
 // Package control is how other commands speak to a running mount: HTTP and JSON
-// over a unix socket in a private folder, told apart by version in the path.
+// over a unix socket in a private folder, and over another one where other users
+// may read the mount (others.go); told apart by version in the path.
 //
 //	GET  /v1/status    what is mounted and how it is doing: Status
 //	POST /v1/refresh   RefreshRequest; answers a line of JSON per Change, the
@@ -13,8 +14,10 @@
 // A line of the latter is {"item": ...}; the last is {"done": true}, or
 // {"error": "..."}.
 //
-// A caller is known by the uid that the kernel reports for the connection.
-// Requests with a long answer end when the caller goes away.
+// A caller is known by the uid and the groups that the kernel reports for the
+// connection. The Mount decides who may ask, and for what. What users other than
+// its owner and root can take of it is bounded (bounds.go). Requests with a long
+// answer end when the caller goes away.
 package control
 
 import (
@@ -25,6 +28,8 @@ import (
 // Mount is what a running mount answers. Its methods may be called at any time
 // and by several callers at once.
 type Mount interface {
+	// Admit tells why a user may not ask for anything; nil: that user may.
+	Admit(Caller) error
 	Status(context.Context) Status
 	// Refresh lists directories again and reports what is other than it was.
 	Refresh(ctx context.Context, uid uint32, r RefreshRequest, report func(Change) error) error
@@ -35,6 +40,12 @@ type Mount interface {
 	CacheVerify(ctx context.Context, uid uint32, report func(CacheChecked) error) error
 	// CacheRoom gives up what is held.
 	CacheRoom(ctx context.Context, uid uint32, r RoomRequest) (Room, error)
+}
+
+// Caller is who asks, as the kernel tells it.
+type Caller struct {
+	UID    uint32
+	Groups []uint32
 }
 
 // Status is what a mount says of itself. Fields are only ever added.
@@ -51,6 +62,7 @@ type Status struct {
 	Transfers      []Stream  `json:"transfers"`
 	Cache          Cache     `json:"cache"`
 	Listings       Listings  `json:"listings"`
+	Nodes          int       `json:"nodes"` // files and directories that the kernel knows
 	Server         Profile   `json:"server"`
 	Errors         []Failure `json:"errors"` // the last ones, newest first
 }
@@ -62,6 +74,8 @@ type Sessions struct {
 	Busy         int       `json:"busy"`
 	Idle         int       `json:"idle"`
 	Waiting      int       `json:"waiting"`
+	Logins       int64     `json:"logins"`
+	Failures     int64     `json:"failures"` // in all
 	BackOffUntil time.Time `json:"back_off_until,omitzero"`
 }
 
@@ -71,20 +85,24 @@ type Stream struct {
 	Listing bool    `json:"listing,omitempty"` // of a directory, not of a file's content
 	Offset  int64   `json:"offset"`            // where in the file it began
 	Bytes   int64   `json:"bytes"`             // so far
+	Size    int64   `json:"size,omitempty"`    // of the file; 0: not known
 	Rate    float64 `json:"rate"`              // bytes a second
 }
 
 // Cache is what is held of the files' content.
 type Cache struct {
-	Folder  string `json:"folder"`
-	Used    int64  `json:"used"` // bytes on disk
-	Max     int64  `json:"max"`  // 0: no bound
+	Folder  string `json:"folder"` // of all mirrors
+	Mirror  string `json:"mirror"` // in it, of this one
+	Used    int64  `json:"used"`   // bytes on disk
+	Max     int64  `json:"max"`    // 0: no bound
 	Files   int    `json:"files"`
-	Hits    int64  `json:"hits"`    // reads answered from what was held
-	Misses  int64  `json:"misses"`  // reads that waited for the server
-	Fetched int64  `json:"fetched"` // bytes taken from the server
-	Evicted int64  `json:"evicted"` // bytes
-	Changed int64  `json:"changed"` // files found replaced on the server
+	Hits    int64  `json:"hits"`              // reads answered from what was held
+	Misses  int64  `json:"misses"`            // reads that waited for the server
+	Fetched int64  `json:"fetched"`           // bytes taken from the server
+	Evicted int64  `json:"evicted"`           // bytes
+	Changed int64  `json:"changed"`           // files found replaced on the server
+	Through int64  `json:"through"`           // bytes read that could not be kept
+	Refusal string `json:"refusal,omitempty"` // why nothing is kept for now
 }
 
 // Listings is what is held of the directories.

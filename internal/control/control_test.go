@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,8 +21,16 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type mount struct {
-	uid     uint32
+	uid     atomic.Uint32 // of who asked last
+	admit   func(Caller) error
 	blocked chan struct{} // closed when a refresh of "wait" waits
+}
+
+func (m *mount) Admit(c Caller) error {
+	if m.admit != nil {
+		return m.admit(c)
+	}
+	return nil
 }
 
 func (*mount) Status(context.Context) Status {
@@ -29,7 +38,7 @@ func (*mount) Status(context.Context) Status {
 }
 
 func (m *mount) Refresh(ctx context.Context, uid uint32, r RefreshRequest, report func(Change) error) error {
-	m.uid = uid
+	m.uid.Store(uid)
 	for _, p := range r.Paths {
 		switch p {
 		case "wait":
@@ -47,10 +56,16 @@ func (m *mount) Refresh(ctx context.Context, uid uint32, r RefreshRequest, repor
 }
 
 func (m *mount) Warm(ctx context.Context, uid uint32, r WarmRequest, report func(WarmEvent) error) error {
-	m.uid = uid
+	m.uid.Store(uid)
 	var workers sync.WaitGroup
 	for _, p := range r.Paths {
 		switch p {
+		case "hold":
+			if err := report(WarmEvent{What: Started, Path: p}); err != nil {
+				return err
+			}
+			<-ctx.Done()
+			return ctx.Err()
 		case "wait":
 			if err := report(WarmEvent{What: Started, Path: p}); err != nil {
 				return err
@@ -85,7 +100,7 @@ func (*mount) CacheRoom(_ context.Context, _ uint32, r RoomRequest) (Room, error
 func serve(t *testing.T, dir string) (*mount, *Server, *Client) {
 	t.Helper()
 	m := &mount{blocked: make(chan struct{})}
-	s, err := Listen(dir, m, slog.New(slog.DiscardHandler))
+	s, err := Listen(dir, m, Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,8 +150,8 @@ func TestRefresh(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("refresh reported %+v, want %+v", got, want)
 	}
-	if m.uid != uint32(os.Getuid()) {
-		t.Errorf("the mount was told uid %d, want %d", m.uid, os.Getuid())
+	if m.uid.Load() != uint32(os.Getuid()) {
+		t.Errorf("the mount was told uid %d, want %d", m.uid.Load(), os.Getuid())
 	}
 	got = nil
 	err := c.Refresh(t.Context(), RefreshRequest{Paths: []string{"a", "broken", "b"}}, each)
@@ -147,7 +162,7 @@ func TestRefresh(t *testing.T) {
 
 func TestCloseEndsRequests(t *testing.T) {
 	m := &mount{blocked: make(chan struct{})}
-	s, err := Listen(t.TempDir(), m, slog.New(slog.DiscardHandler))
+	s, err := Listen(t.TempDir(), m, Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,8 +200,8 @@ func TestWarmReportsFromManyGoroutines(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("reported %q", got)
 	}
-	if m.uid != uint32(os.Getuid()) {
-		t.Errorf("the mount was told uid %d", m.uid)
+	if m.uid.Load() != uint32(os.Getuid()) {
+		t.Errorf("the mount was told uid %d", m.uid.Load())
 	}
 	if err := c.Warm(t.Context(), WarmRequest{Paths: []string{"broken"}}, each); err == nil || err.Error() != "it broke" {
 		t.Errorf("a warming that broke: %v", err)
@@ -244,5 +259,26 @@ func TestUnknownRequest(t *testing.T) {
 	gone := NewClient("/nowhere/at/all")
 	if _, err := gone.Status(t.Context()); !os.IsNotExist(errors.Unwrap(err)) && !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no socket: %v", err)
+	}
+}
+
+// TestUnknownFields: what only one of a command and a mount knows is passed over.
+func TestUnknownFields(t *testing.T) {
+	_, _, c := serve(t, filepath.Join(t.TempDir(), "c"))
+	later := struct {
+		Paths []string `json:"paths"`
+		Fly   bool     `json:"fly"`
+	}{Paths: []string{"a"}, Fly: true}
+	var ended struct {
+		Path string `json:"path"`
+	}
+	err := stream(t.Context(), c, "/v1/warm", later, func(e struct {
+		Path string `json:"path"`
+	}) error {
+		ended = e
+		return nil
+	})
+	if err != nil || ended.Path != "a" {
+		t.Errorf("a request with a field more: %+v, %v", ended, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,11 +51,34 @@ func listen(dir string) (net.Listener, error) {
 	if err := unix.Unlinkat(f.fd, name, 0); err != nil && err != unix.ENOENT {
 		return nil, fmt.Errorf("remove %s: %w", filepath.Join(dir, name), err)
 	}
+	return f.listen(dir)
+}
+
+// listen makes the socket in the folder, which is called dir.
+func (f folder) listen(dir string) (net.Listener, error) {
 	l, err := new(net.ListenConfig).Listen(context.Background(), "unix", f.path(name))
 	if err != nil {
 		return nil, fmt.Errorf("make %s: %w", filepath.Join(dir, name), err)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false) // its path ends with f
+	return l, nil
+}
+
+// listenOthers makes a socket that everybody may connect to.
+func listenOthers(dir string) (net.Listener, error) {
+	f, err := openFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.close()
+	l, err := f.listen(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(f.path(name), 0o666); err != nil {
+		l.Close()
+		return nil, err
+	}
 	return l, nil
 }
 
@@ -87,4 +111,37 @@ func peer(c *net.UnixConn) (*unix.Ucred, error) {
 		err = credErr
 	}
 	return cred, err
+}
+
+// groupsOf returns the groups of who is at the other end, the primary one first.
+func groupsOf(c *net.UnixConn, cred *unix.Ucred) ([]uint32, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	groups := make([]uint32, 64)
+	var errno unix.Errno
+	get := func(fd uintptr) {
+		length := uint32(4 * len(groups))
+		_, _, errno = unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERGROUPS,
+			uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&length)), 0)
+		if errno == unix.ERANGE { // length is what is needed
+			groups = make([]uint32, length/4)
+			return
+		}
+		if errno == 0 {
+			groups = groups[:length/4]
+		}
+	}
+	err = raw.Control(get)
+	if err == nil && errno == unix.ERANGE {
+		err = raw.Control(get)
+	}
+	if err == nil && errno != 0 {
+		err = os.NewSyscallError("getsockopt", errno)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return append([]uint32{cred.Gid}, groups...), nil
 }

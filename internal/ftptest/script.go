@@ -35,6 +35,8 @@ type Action struct {
 	Cut     *Cut    // cut the transfer
 	Final   string  // the reply after the transfer
 
+	Late <-chan struct{} // that reply comes only when this is closed
+
 	Then func() // called when the fault begins: after Wait and Delay, or when the cut is reached
 }
 
@@ -74,7 +76,8 @@ const (
 // CutAt ends a transfer after n of its bytes.
 func CutAt(n int64, how How) Action { return Action{Cut: &Cut{At: n, How: how}} }
 
-// StallAt halts a transfer after n of its bytes until the gate is closed.
+// StallAt halts a transfer after n of its bytes, if it has so many, until the
+// gate is closed.
 func StallAt(n int64, gate <-chan struct{}) Action {
 	return Action{Cut: &Cut{At: n, How: Stall, Until: gate}}
 }
@@ -222,5 +225,5 @@ func (a *Armed) turn(c *Cmd, ignoreCase bool) bool {
 func (a *Action) zero() bool {
 	return a.Wait == nil && a.Delay == 0 && a.Drop == DropNever && a.Reply == "" && a.Raw == nil &&
 		!a.Endless && !a.Silent && a.Listing == nil && a.Content == nil && a.Cut == nil &&
-		a.Final == "" && a.Then == nil
+		a.Final == "" && a.Late == nil && a.Then == nil
 }

@@ -84,7 +84,11 @@ func (w *sender) encrypt() error {
 // cut brings a transfer to the point of its fault and commits it. It tells
 // whether the transfer goes on.
 func (w *sender) cut(cut *Cut, a *Action, final string) bool {
-	reached := w.run(w.at + cut.At)
+	end := w.at + cut.At
+	reached := w.run(end)
+	if cut.How == Stall && reached && w.at < end {
+		return true // it is shorter
+	}
 	w.s.srv.mu.Lock()
 	w.s.srv.notify()
 	w.s.srv.mu.Unlock()

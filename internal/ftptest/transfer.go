@@ -204,7 +204,10 @@ func (s *session) send(o *Options, verb, p string, from int64, content func() Co
 		w.end("", whole)
 		s.drop(a.Abort, false)
 	case whole:
-		w.finish(final, true)
+		if w.end(final, true); a.Late != nil && !s.wait(a.Late) {
+			return
+		}
+		s.reply(final)
 	default:
 		w.finish("426 Failure writing network stream.", false)
 	}

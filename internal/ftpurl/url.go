@@ -114,6 +114,9 @@ func (u *URL) setAuthority(s string) error {
 		if err != nil || !a.Is6() {
 			return errors.New("what stands in brackets is not an IPv6 address")
 		}
+		if _, err := hostname(a.Zone()); err != nil { // a network interface's name
+			return errors.New("what follows the IPv6 address's % is not the name of an interface")
+		}
 		u.Host = a.String()
 	default:
 		if i := strings.IndexByte(s, ':'); i >= 0 {

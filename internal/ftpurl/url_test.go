@@ -77,6 +77,8 @@ func TestParseRefuses(t *testing.T) {
 		{"ftp://[::1/", "bracket"},
 		{"ftp://[::1]x/", "port"},
 		{"ftp://[1.2.3.4]/", "IPv6"},
+		{"ftp://[fe80::1%25e\x00]/", "interface"},
+		{"ftp://[fe80::1%e\r\nDELE b]/", "interface"},
 		{"ftp://ho st/", "host"},
 		{"ftp://ho%0Ast/", "host"},
 		{"ftp://host/a%0D%0ADELE b", "line break"},

@@ -21,11 +21,14 @@ var allowed = map[string][]string{
 	"cache":              {"ftppool"},
 	"fs":                 {"ftppool"},
 	"internal/control":   {},
+	"internal/doctor":    {"ftppool"},
+	"internal/metrics":   {"internal/control"},
 	"internal/ftpurl":    {},
 	"internal/netrc":     {},
 	"internal/ftptest":   {},
 	"internal/realftp":   {},
 	"internal/mountinfo": {},
+	"internal/netpath":   {},
 }
 
 // only says who may import what others must not know.
@@ -34,6 +37,7 @@ var only = map[string]string{
 	"github.com/dgraph-io/ristretto/": "cache",
 	"github.com/jlaffaye/ftp":         "ftppool",
 	"github.com/spf13/cobra":          "cmd",
+	"github.com/prometheus/":          "internal/metrics",
 }
 
 type pkg struct {

@@ -220,7 +220,7 @@ func (p *passage) said(line string) {
 	for _, before := range p.pending {
 		c.During = c.During || transfers[before.Verb]
 	}
-	if c.During && c.Verb != "ABOR" && c.Verb != "QUIT" && c.Verb != "STAT" {
+	if c.During && transfers[c.Verb] {
 		r.overlaps = append(r.overlaps, *c)
 	}
 	p.pending = append(p.pending, c)
@@ -296,8 +296,9 @@ func (s *Server) Count(verb string) (n int) {
 	return n
 }
 
-// Overlaps are the commands that came while a transfer of the same session was
-// under way, ABOR, QUIT and STAT aside.
+// Overlaps are the transfers that were asked for before the same session had
+// replied to an earlier one. Other commands may come by then: this does not see
+// the data, and when it has ended a client need not wait for the reply.
 func (s *Server) Overlaps() (out []Command) {
 	s.seen(func(r *relay) { out = append(out, r.overlaps...) })
 	return out
