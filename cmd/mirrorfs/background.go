@@ -33,8 +33,15 @@ type word struct {
 // margin is how long a start may take beyond what the server is given.
 const margin = 15 * time.Second
 
-// background starts the program anew, away from the terminal, and returns once
-// it has mounted or failed. A start that fails leaves nothing behind.
+// startWithin is how long a start may take before it counts as hung.
+func (p *plan) startWithin() time.Duration { return 2*time.Duration(p.timeout) + margin }
+
+// background starts the program anew, and returns once it has mounted or failed. A
+// start that fails leaves nothing behind.
+//
+// The new process leaves the terminal's session when it has mounted, and not
+// before: an automount has whoever looks at its folder wait for the mount, but
+// for the process group that systemd runs mount(8) in.
 func (c *call) background(ctx context.Context, p *plan, stderr io.Writer) error {
 	exe, err := executable()
 	if err != nil {
@@ -54,21 +61,20 @@ func (c *call) background(ctx context.Context, p *plan, stderr io.Writer) error 
 	}
 	var last tail
 	cmd := &exec.Cmd{
-		Path:        exe,
-		Args:        append([]string{"mirrorfs"}, c.shown()...),
-		Env:         append(cleanEnviron(4), backgroundVariable+"=3"),
-		ExtraFiles:  []*os.File{tell, memory},
-		Stderr:      &last,
-		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
-		WaitDelay:   time.Second,
+		Path:       exe,
+		Args:       append([]string{"mirrorfs"}, c.shown()...),
+		Env:        append(withoutManager(cleanEnviron(4)), backgroundVariable+"=3"),
+		ExtraFiles: []*os.File{tell, memory},
+		Stderr:     &last,
+		WaitDelay:  time.Second,
 	}
 	err = cmd.Start()
 	tell.Close()
 	memory.Close()
 	if err != nil {
-		return fmt.Errorf("start in the background: %w", err)
+		return fmt.Errorf("start in the background: %w; mount with -f to do without", err)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, 2*time.Duration(p.timeout)+margin, errSlowStart)
+	ctx, cancel := context.WithTimeoutCause(ctx, p.startWithin(), errSlowStart)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { words.SetReadDeadline(time.Now()) })
 	defer stop()
@@ -134,7 +140,7 @@ func (t *tail) text() string {
 }
 
 // starter is where a mount tells how its start went: the process that waits for
-// it, or in the foreground stderr and systemd.
+// it, or in the foreground stderr.
 type starter struct {
 	pipe   *os.File // nil in the foreground
 	stderr io.Writer
@@ -173,6 +179,9 @@ func (s *starter) warn(text string) {
 func (s *starter) ready() error {
 	if s.pipe == nil {
 		return nil
+	}
+	if _, err := unix.Setsid(); err != nil {
+		return os.NewSyscallError("setsid", err)
 	}
 	if err := os.Chdir("/"); err != nil {
 		return err

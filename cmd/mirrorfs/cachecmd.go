@@ -39,7 +39,7 @@ type cacheFlags struct {
 
 func (f *cacheFlags) declare(c *cobra.Command) {
 	c.Flags().SortFlags = false
-	c.Flags().StringVar(&f.dir, "cache-dir", "", "where the cache lives (default as for mounts)")
+	c.Flags().StringVar(&f.dir, "cache-dir", "", "`folder` where the cache lives (default as for mounts)")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON, an object a line")
 }
 
@@ -135,7 +135,7 @@ func printHeld(cmd *cobra.Command, f control.CacheFile) error {
 		note += " (open)"
 	}
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%7s  %5s  %s  %s%s\n",
-		showBytes(f.Size), held, f.Used.Local().Format(time.DateTime), f.Path, note)
+		showBytes(f.Size), held, f.Used.Local().Format(time.DateTime), shownOn(cmd.OutOrStdout(), f.Path), note)
 	return err
 }
 
@@ -169,7 +169,7 @@ func cacheVerify() *cobra.Command {
 						}{m.url, v})
 					}
 					if v.Error != "" {
-						_, err := fmt.Fprintf(w, "DAMAGED  %s: %s\n", v.Path, v.Error)
+						_, err := fmt.Fprintf(w, "DAMAGED  %s: %s\n", shownOn(w, v.Path), v.Error)
 						return err
 					}
 					return nil

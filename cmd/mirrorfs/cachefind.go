@@ -19,7 +19,7 @@ import (
 type heldMirror struct {
 	folder string
 	url    string
-	client *control.Client // nil: it is not mounted
+	client *control.Client // nil: it is not mounted, as far as is known
 	cache  *cache.Cache    // open, if it is not mounted
 }
 
@@ -76,16 +76,40 @@ func findMirror(cacheDir, name string, all []*heldMirror, mounts []mountinfo.Mou
 	if err != nil {
 		return nil, failf(exitMountpoint, "%s is neither in a mounted mirror nor one whose cache is in %s; \"mirrorfs cache ls\" lists those", name, cacheDir)
 	}
-	socket, err := socketOf(l.mount.Point)
+	return mountedMirror(l.mount)
+}
+
+// mountedMirror is the mirror of a mount, which tells its folder: another user's
+// can't be looked into.
+func mountedMirror(m mountinfo.Mount) (*heldMirror, error) {
+	socket, err := socketOf(m.Point)
 	if err != nil {
-		return nil, failf(exitFailure, "the mount on %s can't be spoken to: %w", l.mount.Point, err)
+		return nil, unspoken(m, err)
 	}
-	return &heldMirror{folder: filepath.Dir(filepath.Dir(socket)), url: l.mount.Source}, nil
+	client := control.NewClient(socket)
+	a := askClient(context.Background(), client, m)
+	if a.Error != "" {
+		client.Close()
+		return nil, unspoken(m, errors.New(a.Error))
+	}
+	folder := a.Cache.Mirror
+	if folder == "" { // a mount of an older version tells its owner by the socket
+		folder = filepath.Dir(filepath.Dir(socket))
+	}
+	return &heldMirror{folder: folder, url: m.Source, client: client}, nil
+}
+
+// unspoken is the error of a mount that can't be asked.
+func unspoken(m mountinfo.Mount, err error) error {
+	return failf(exitFailure, "the mount on %s can't be spoken to: %w", m.Point, unasked(m.Point, err))
 }
 
 // open makes the mirror's cache ready to be used. With bounds, those of its
 // latest mount are kept while it is.
 func (m *heldMirror) open(bounds bool) error {
+	if m.client != nil {
+		return nil
+	}
 	holder := fmt.Sprintf("process %d, which looks after its cache", os.Getpid())
 	c, err := cache.OpenUnmounted(m.folder, holder, bounds)
 	var locked *cache.LockedError

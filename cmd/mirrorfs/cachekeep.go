@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 
 	"github.com/mirrorfs/mirrorfs/cache"
 	"github.com/mirrorfs/mirrorfs/cache/content"
@@ -15,11 +16,38 @@ var errNotOwner = errors.New("only the user who mounted it, or root, may do that
 // mayManage reports whether a user may decide what stays in this process's cache.
 func mayManage(uid uint32) bool { return uid == 0 || int(uid) == os.Geteuid() }
 
+// Admit lets in whoever may read the mount: its owner, root, and with
+// --allow-other those whom the modes let into its directories.
+func (c *controls) Admit(who control.Caller) error {
+	if mayManage(who.UID) {
+		return nil
+	}
+	if !c.plan.allowOther {
+		return errors.New("it is mounted without --allow-other: only the user who mounted it, or root, may ask it")
+	}
+	const readAndPass = 5
+	bits := 0o777 &^ uint32(c.plan.umask)
+	switch {
+	case who.UID == c.plan.uid.n:
+		bits >>= 6
+	case slices.Contains(who.Groups, c.plan.gid.n):
+		bits >>= 3
+	}
+	if bits&readAndPass != readAndPass {
+		return errors.New("by its permissions (--uid, --gid, --umask) you may not read it, so you may not ask it either")
+	}
+	return nil
+}
+
 func (c *controls) CacheFiles(ctx context.Context, _ uint32, report func(control.CacheFile) error) error {
 	return heldFiles(ctx, c.cache, report)
 }
 
-func (c *controls) CacheVerify(ctx context.Context, _ uint32, report func(control.CacheChecked) error) error {
+// CacheVerify gives up what is damaged, which is not for everybody.
+func (c *controls) CacheVerify(ctx context.Context, uid uint32, report func(control.CacheChecked) error) error {
+	if !mayManage(uid) {
+		return errNotOwner
+	}
 	return verifyHeld(ctx, c.cache, report)
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mirrorfs/mirrorfs/cache/metadata"
 	"github.com/mirrorfs/mirrorfs/ftppool/listing"
@@ -18,6 +19,7 @@ import (
 type controls struct {
 	*mirror
 	plan    *plan
+	folder  string // of the mirror in the cache
 	since   time.Time
 	mounted atomic.Bool // mirror.server may be read
 
@@ -36,10 +38,10 @@ func (c *controls) Status(context.Context) control.Status {
 		Offline:    c.plan.offline,
 		Sessions: control.Sessions{
 			Bound: pool.Bound, Cap: pool.Cap, Busy: pool.Busy, Idle: pool.Idle,
-			Waiting: pool.Waiting, BackOffUntil: pool.BackoffUntil,
+			Waiting: pool.Waiting, Logins: pool.Logins, Failures: pool.Failed, BackOffUntil: pool.BackoffUntil,
 		},
 		Cache: control.Cache{
-			Folder: c.plan.cacheDir, Used: content.Used, Max: content.MaxSize, Files: content.Files,
+			Folder: c.plan.cacheDir, Mirror: c.folder, Used: content.Used, Max: content.MaxSize, Files: content.Files,
 			Hits: content.Hits, Misses: content.Misses, Fetched: content.Fetched, Evicted: content.Evicted, Changed: content.Changed,
 		},
 		Listings: control.Listings{
@@ -54,18 +56,40 @@ func (c *controls) Status(context.Context) control.Status {
 		Transfers: []control.Stream{},
 		Errors:    []control.Failure{},
 	}
+	s.Cache.Through = content.Through
+	if content.Refusal != nil {
+		s.Cache.Refusal = oneLine(content.Refusal)
+	}
 	if c.mounted.Load() {
 		s.Passthrough, s.PassthroughWhy = c.server.Passthrough()
+		s.Nodes = c.server.Nodes()
+	}
+	sizes := make(map[string]int64)
+	for _, t := range content.Transfers {
+		sizes[t.Path] = t.Size
 	}
 	for _, t := range pool.Transfers {
-		s.Transfers = append(s.Transfers, control.Stream{
-			Path: strings.ToValidUTF8(t.Path, "?"), Listing: t.Listing, Offset: t.Offset, Bytes: t.Bytes, Rate: t.Rate,
-		})
+		shown := control.Stream{
+			Path: c.shown(t.Path), Listing: t.Listing, Offset: t.Offset, Bytes: t.Bytes, Rate: t.Rate,
+		}
+		if !t.Listing {
+			shown.Size = sizes[t.Path]
+		}
+		s.Transfers = append(s.Transfers, shown)
 	}
 	for _, f := range pool.Failures {
-		s.Errors = append(s.Errors, control.Failure{When: f.Time, Path: strings.ToValidUTF8(f.Path, "?"), Text: f.Err.Error()})
+		s.Errors = append(s.Errors, control.Failure{When: f.Time, Path: c.shown(f.Path), Text: f.Err.Error()})
 	}
 	return s
+}
+
+// shown is a raw path as people know it. Only one that is not UTF-8 is worth
+// looking through listings.
+func (c *controls) shown(raw string) string {
+	if utf8.ValidString(raw) {
+		return raw
+	}
+	return c.cache.Names().Shown(raw)
 }
 
 // Refresh lists the named directories again, and with Recursive what is below

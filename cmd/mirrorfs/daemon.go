@@ -6,17 +6,15 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
-	"strings"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/mirrorfs/mirrorfs/fs"
 	"golang.org/x/sys/unix"
 )
 
 // hide keeps what the process holds, passwords and content, from others: private
-// files, and no core file. A program that collects cores is not bound by the limit.
+// files, and no core file. A program that collects cores is not bound by the limit,
+// but see mainCode.
 func hide() error {
 	unix.Umask(0o077)
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
@@ -31,6 +29,7 @@ func (p *plan) serve(start *starter) error {
 	err := p.run(start)
 	if err != nil {
 		start.tell(word{Error: oneLine(err), Code: codeOf(err)})
+		notifyFailed(err)
 	}
 	return err
 }
@@ -39,10 +38,8 @@ func (p *plan) run(start *starter) error {
 	if err := hide(); err != nil {
 		return failf(exitFailure, "%w", err)
 	}
-	// Most of the heap is listings, bounded by --metadata-memory: collecting at
-	// half as much again, not at twice, keeps the process near that bound.
-	debug.SetGCPercent(50)
-	terminal := hasTerminal()
+	heap := newHeap()
+	terminal := start.pipe == nil && hasTerminal() // in the background it is the parent's
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	signal.Ignore(unix.SIGPIPE)
@@ -57,6 +54,7 @@ func (p *plan) run(start *starter) error {
 		return err
 	}
 	defer logs.end()
+	notifyStarting(p)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	opened := make(chan error, 1)
@@ -96,28 +94,34 @@ func (p *plan) run(start *starter) error {
 	if err := start.ready(); err != nil {
 		logs.Error("the process that waits for this mount can't be told", "error", err)
 	}
-	notify(daemon.SdNotifyReady, "STATUS=mounted on "+p.dir)
-	return m.live(signals, terminal, logs)
+	notifyReady(p)
+	return m.live(p, signals, terminal, logs, heap)
 }
 
 // live waits for the end of the mount.
-func (m *mirror) live(signals <-chan os.Signal, terminal bool, logs *logs) error {
+func (m *mirror) live(p *plan, signals <-chan os.Signal, terminal bool, logs *logs, heap *heap) error {
+	look := time.NewTicker(heapLook)
+	defer look.Stop()
 	for {
 		select {
+		case <-look.C:
+			heap.tune(m.server.Nodes())
 		case <-m.server.Done():
 			logs.Info("unmounted")
-			notify(daemon.SdNotifyStopping)
+			notifyStopping()
 			m.close()
 			return nil
 		case s := <-signals:
 			if s == unix.SIGHUP && !hungUp(terminal) {
+				notifyReloading()
 				logs.reopen()
 				m.cache.MarkStale()
 				logs.Info("all listings will be asked for again")
+				notifyReady(p)
 				continue
 			}
 			logs.Info("ending", "signal", s.String())
-			notify(daemon.SdNotifyStopping)
+			notifyStopping()
 			m.end(signals)
 			return nil
 		}
@@ -194,8 +198,3 @@ func hasTerminal() bool {
 // hungUp reports whether a hangup means that the terminal, if there was one, is
 // gone, and not that somebody asks for fresh listings.
 func hungUp(terminal bool) bool { return terminal && !hasTerminal() }
-
-// notify tells systemd, when it asked to be told (Type=notify).
-func notify(state ...string) {
-	_, _ = daemon.SdNotify(false, strings.Join(state, "\n")) // a service manager that is gone needs no news
-}

@@ -109,7 +109,11 @@ func cacheError(dir string, err error) error {
 	return failf(exitCache, "can't use the cache directory %s: %w; give another with --cache-dir", dir, err)
 }
 
-// oneLine makes an error fit to be the one line that is printed.
+// errTold is an error that the user was told of already.
+var errTold = errors.New("told already")
+
+// oneLine makes an error fit to be the one line that is printed. It may hold
+// what a server said.
 func oneLine(err error) string {
-	return strings.Join(strings.Fields(err.Error()), " ")
+	return printable(strings.Join(strings.Fields(err.Error()), " "))
 }

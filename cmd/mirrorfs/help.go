@@ -88,8 +88,7 @@ func printFlags(w io.Writer, flags *pflag.FlagSet) {
 	print := func(title, group string) {
 		var lines strings.Builder
 		flags.VisitAll(func(f *pflag.Flag) {
-			if f.Hidden || group != "" && (len(f.Annotations[groupOf]) == 0 || f.Annotations[groupOf][0] != group) ||
-				group == "" && len(f.Annotations[groupOf]) > 0 {
+			if f.Hidden || groupFor(f) != group {
 				return
 			}
 			lines.WriteString(flagLines(f))
@@ -104,6 +103,30 @@ func printFlags(w io.Writer, flags *pflag.FlagSet) {
 	print("Options", "")
 }
 
+// groupFor is the group that a flag is of, "" for none.
+func groupFor(f *pflag.Flag) string {
+	if g := f.Annotations[groupOf]; len(g) > 0 {
+		return g[0]
+	}
+	return ""
+}
+
+// flagParts are what a flag takes, "" for nothing, and what it does.
+func flagParts(f *pflag.Flag) (value, text string) {
+	value, text = pflag.UnquoteUsage(f)
+	switch f.Value.Type() {
+	case "bool", "count":
+		value = ""
+	case "int":
+		value = "N"
+	}
+	if d := shownDefault(f); d != "" {
+		text += " [" + d + "]"
+	}
+	words := strings.Fields(strings.ReplaceAll(text, ",", ", "))
+	return strings.ToUpper(value), strings.Join(words, " ")
+}
+
 // flagLines is a flag's name on one line and what it does, wrapped to 80
 // columns, below.
 func flagLines(f *pflag.Flag) string {
@@ -111,22 +134,15 @@ func flagLines(f *pflag.Flag) string {
 	if f.Shorthand != "" {
 		name = "  -" + f.Shorthand + ", --" + f.Name
 	}
-	value, text := pflag.UnquoteUsage(f)
-	switch f.Value.Type() {
-	case "bool", "count":
-		value = ""
-	}
+	value, text := flagParts(f)
 	if value != "" {
-		name += " " + strings.ToUpper(value)
-	}
-	if d := shownDefault(f); d != "" {
-		text += " [" + d + "]"
+		name += " " + value
 	}
 	const indent, width = 10, 80
 	var b strings.Builder
 	b.WriteString(name + "\n")
 	column := 0
-	for _, word := range strings.Fields(strings.ReplaceAll(text, ",", ", ")) {
+	for _, word := range strings.Fields(text) {
 		switch {
 		case column == 0:
 			b.WriteString(strings.Repeat(" ", indent))

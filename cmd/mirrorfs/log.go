@@ -39,7 +39,7 @@ func (p *plan) openLogs(stderr io.Writer) (*logs, error) {
 	if p.logFile != "" {
 		f, err := openLogFile(p.logFile)
 		if err != nil {
-			return nil, failf(exitUsage, "--log-file: %w", err)
+			return nil, failf(exitUsage, "--log-file: %w; name a file that this user may write", err)
 		}
 		return &logs{slog.New(handler(f, options)), f, f.Close}, nil
 	}

@@ -26,6 +26,11 @@ func main() {
 }
 
 func mainCode() int {
+	// From here on others, those of the same user too, may not look into this
+	// process, and no core of it is made, by a program that collects them neither.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		fmt.Fprintln(os.Stderr, "mirrorfs: can't keep passwords from core files:", err)
+	}
 	c, err := arrive()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mirrorfs:", oneLine(err))
@@ -53,7 +58,7 @@ func run(c *call, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err = root.ExecuteContext(context.Background())
-	if err != nil {
+	if err != nil && !errors.Is(err, errTold) {
 		fmt.Fprintln(stderr, "mirrorfs:", oneLine(err))
 	}
 	return codeOf(err)
@@ -76,7 +81,8 @@ func rootCommand(c *call) *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.Version = version()
 	root.SetVersionTemplate("mirrorfs {{.Version}}\n")
-	root.AddCommand(mount, unmountCommand(), statusCommand(), refreshCommand(), warmCommand(), cacheCommand(), demoCommand(), versionCommand())
+	root.AddCommand(mount, unmountCommand(), statusCommand(), refreshCommand(), warmCommand(), doctorCommand(c), cacheCommand(), demoCommand(), versionCommand(), manCommand())
+	addCompletions(root)
 	root.SetHelpFunc(help)
 	root.SetFlagErrorFunc(flagError)
 	root.SetUsageFunc(func(cmd *cobra.Command) error { help(cmd, nil); return nil })
@@ -120,8 +126,11 @@ func (c *call) mount(cmd *cobra.Command, s settings, url, dir string) error {
 		return nil
 	}
 	start := newStarter(cmd.ErrOrStderr())
-	if p.foreground || start.pipe != nil {
+	if start.pipe != nil {
 		return p.serve(start)
+	}
+	if p.foreground {
+		return pointToDoctor(p, p.serve(start))
 	}
 	for _, w := range p.warnings {
 		start.warn(w)
@@ -136,7 +145,7 @@ func (c *call) mount(cmd *cobra.Command, s settings, url, dir string) error {
 	if err != nil && !errors.As(err, &e) {
 		err = &exitError{exitFailure, err}
 	}
-	return err
+	return pointToDoctor(p, err)
 }
 
 // flagError rewords the parser's errors: they repeat whole values, which may

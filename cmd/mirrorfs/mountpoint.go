@@ -78,7 +78,7 @@ func prepare(dir string, nonEmpty bool) (string, error) {
 	for {
 		path, m, mounted, err := resolve(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", failf(exitMountpoint, "can't mount on %s: %w", dir, err)
+			return "", failf(exitMountpoint, "can't mount on %s: %w; choose another folder", dir, err)
 		}
 		info, err := within(func() (fs.FileInfo, error) { return look(path) })
 		dead := errors.Is(err, unix.ENOTCONN)
@@ -99,7 +99,7 @@ func prepare(dir string, nonEmpty bool) (string, error) {
 		case errors.Is(err, fs.ErrPermission):
 			return "", failf(exitMountpoint, "you may not look into the path of %s; choose a folder of your own", path)
 		case err != nil:
-			return "", failf(exitMountpoint, "can't mount on %s: %w", path, err)
+			return "", failf(exitMountpoint, "can't mount on %s: %w; choose another folder", path, err)
 		case !info.IsDir():
 			return "", failf(exitMountpoint, "%s is not a directory; make one and mount there", path)
 		}
@@ -138,7 +138,7 @@ func checkEmpty(path string) error {
 	case errors.Is(err, io.EOF), errors.Is(err, fs.ErrPermission):
 		return nil
 	}
-	return failf(exitMountpoint, "can't mount on %s: %w", path, err)
+	return failf(exitMountpoint, "can't mount on %s: %w; choose another folder", path, err)
 }
 
 // detach unmounts path: lazily, whoever uses it still, or not.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/mirrorfs/mirrorfs/ftppool/listing"
 	"github.com/mirrorfs/mirrorfs/internal/ftpurl"
+	"github.com/mirrorfs/mirrorfs/internal/metrics"
 	"github.com/mirrorfs/mirrorfs/internal/proxy"
 	"golang.org/x/sys/unix"
 )
@@ -34,10 +35,9 @@ type plan struct {
 // judge checks what the command line says and completes it. It is the only
 // place where options are found wrong.
 func (s settings) judge(rawURL, dir string, c *call) (*plan, error) {
-	p := &plan{settings: s}
-	var err error
-	if p.url, err = ftpurl.Parse(rawURL); err != nil {
-		return nil, usage(err)
+	p, err := s.judgeURL(rawURL, c)
+	if err != nil {
+		return nil, err
 	}
 	if dir == "" {
 		return nil, usage(errors.New("DIR is empty"))
@@ -47,6 +47,16 @@ func (s settings) judge(rawURL, dir string, c *call) (*plan, error) {
 	}
 	if p.dir, err = filepath.Abs(dir); err != nil {
 		return nil, failf(exitMountpoint, "can't find out what %s is: %w", dir, err)
+	}
+	return p, nil
+}
+
+// judgeURL is judge where nothing is mounted.
+func (s settings) judgeURL(rawURL string, c *call) (*plan, error) {
+	p := &plan{settings: s}
+	var err error
+	if p.url, err = ftpurl.Parse(rawURL); err != nil {
+		return nil, usage(err)
 	}
 	for _, check := range []func() error{
 		p.checkNumbers, p.checkNames, p.completeTLS, p.completeOwner,
@@ -106,17 +116,23 @@ func (p *plan) checkNames() error {
 		return fmt.Errorf("--log-format must be text or json, not %q", p.logFormat)
 	}
 	if _, err := listing.NewCharset(p.charset); err != nil {
-		return fmt.Errorf("--charset: %w", err)
+		return fmt.Errorf("--charset: %w; charsets are named like latin1, windows-1252 or shift_jis", err)
 	}
 	for _, pattern := range p.noFetchFor {
 		if _, err := path.Match(pattern, ""); err != nil {
-			return fmt.Errorf("--no-fetch-for: %q is not a pattern", pattern)
+			return fmt.Errorf("--no-fetch-for: %q is not a pattern; write names, with * and ? for what may differ", pattern)
 		}
 	}
 	if p.logFile != "" {
 		var err error
 		if p.logFile, err = filepath.Abs(p.logFile); err != nil {
 			return fmt.Errorf("--log-file: %w", err)
+		}
+	}
+	if p.metrics != "" {
+		var err error
+		if p.metrics, err = metrics.Address(p.metrics); err != nil {
+			return fmt.Errorf("--metrics %w", err)
 		}
 	}
 	if p.timezone == "" {
@@ -165,7 +181,7 @@ func (p *plan) completeTLS() error {
 		roots = x509.NewCertPool()
 	}
 	if !roots.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("--tls-ca: %s has no certificate in PEM form", p.tlsCA)
+		return fmt.Errorf("--tls-ca: %s has no certificate in PEM form, which begins with -----BEGIN CERTIFICATE-----", p.tlsCA)
 	}
 	p.tls.RootCAs = roots
 	return nil

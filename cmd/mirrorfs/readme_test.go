@@ -54,7 +54,8 @@ func optionTable() string {
 			if f.Shorthand != "" {
 				name = "`-" + f.Shorthand + "`, " + name
 			}
-			text, _, _ := strings.Cut(f.Usage, " (rclone")
+			_, text := pflag.UnquoteUsage(f)
+			text, _, _ = strings.Cut(text, " (rclone")
 			text, _, _ = strings.Cut(text, " (sshfs")
 			text, _, _ = strings.Cut(text, "; rclone")
 			if strings.Count(text, "(") > strings.Count(text, ")") {

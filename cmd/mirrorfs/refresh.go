@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os/signal"
 	"path/filepath"
@@ -12,7 +13,7 @@ import (
 )
 
 func refreshCommand() *cobra.Command {
-	var deep bool
+	var deep, asJSON bool
 	c := &cobra.Command{
 		Use:   "refresh PATH...",
 		Short: "List directories again now and tell what is new, changed and gone",
@@ -22,14 +23,15 @@ func refreshCommand() *cobra.Command {
 			"listings as old instead, so that each is asked for when it is next used.",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, paths []string) error {
-			return refresh(cmd, paths, deep)
+			return refresh(cmd, paths, deep, asJSON)
 		},
 	}
 	c.Flags().BoolVarP(&deep, "recursive", "r", false, "also the directories below, as far as they were listed before")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, an object a line for each change and for each directory that was listed, or could not be")
 	return c
 }
 
-func refresh(cmd *cobra.Command, paths []string, deep bool) error {
+func refresh(cmd *cobra.Command, paths []string, deep, asJSON bool) error {
 	ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
 	failures := 0
@@ -44,7 +46,7 @@ func refresh(cmd *cobra.Command, paths []string, deep bool) error {
 		}
 		client, err := clientOf(m.Point)
 		if err != nil {
-			return failf(exitFailure, "the mount on %s can't be spoken to: %w", m.Point, err)
+			return unspoken(m, err)
 		}
 		below := strings.TrimPrefix(strings.TrimPrefix(real, m.Point), "/")
 		dirs, changes := 0, 0
@@ -55,10 +57,19 @@ func refresh(cmd *cobra.Command, paths []string, deep bool) error {
 				dirs++
 			case control.Failed:
 				failures++
-				fmt.Fprintf(cmd.ErrOrStderr(), "mirrorfs: %s: %s\n", shown, c.Text)
 			default:
 				changes++
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%-7s %s\n", c.What, shown)
+			}
+			if asJSON {
+				c.Path = shown
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(c)
+			}
+			switch c.What {
+			case control.Listed:
+			case control.Failed:
+				fmt.Fprintf(cmd.ErrOrStderr(), "mirrorfs: %s: %s\n", shownOn(cmd.ErrOrStderr(), shown), printable(c.Text))
+			default:
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%-7s %s\n", c.What, shownOn(cmd.OutOrStdout(), shown))
 				return err
 			}
 			return nil
@@ -70,10 +81,13 @@ func refresh(cmd *cobra.Command, paths []string, deep bool) error {
 		if err != nil {
 			return failf(exitFailure, "refresh %s: %w", path, err)
 		}
+		if asJSON {
+			continue
+		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %d changes in %d directories\n", path, changes, dirs)
 	}
 	if failures > 0 {
-		return failf(exitFailure, "%d directories could not be listed", failures)
+		return failf(exitFailure, "%d directories could not be listed; what was known of them is still served", failures)
 	}
 	return nil
 }

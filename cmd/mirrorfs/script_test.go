@@ -64,6 +64,11 @@ func TestScripts(t *testing.T) {
 			"secretly": secretly,
 			"nocore":   noCore,
 			"hold":     hold,
+			"tmux":     doctorOnScreen,
+			"terminal": onPseudoTerminal,
+			"unserve":  remove,
+			"freeport": freePort,
+			"fetch":    fetch,
 		},
 	})
 }
@@ -144,6 +149,11 @@ func change(ts *testscript.TestScript, _ bool, args []string) {
 	tree.WriteFile(args[0], []byte(args[1]), time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC))
 }
 
+// remove takes a file off the open server: unserve PATH
+func remove(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Value("open").(*ftptest.Server).Tree().Remove(args[0])
+}
+
 // secretly checks that nothing that others can see of the mount on DIR holds the
 // text: secretly TEXT DIR
 func secretly(ts *testscript.TestScript, _ bool, args []string) {
@@ -191,6 +201,26 @@ func hold(ts *testscript.TestScript, _ bool, args []string) {
 	f, err := os.Open(ts.MkAbs(args[0]))
 	ts.Check(err)
 	ts.Defer(func() { f.Close() })
+}
+
+// freePort sets a variable to a port of loopback that is free: freeport NAME
+func freePort(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	defer l.Close()
+	ts.Setenv(args[0], strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+}
+
+// fetch makes what a web server says at a URL the output: fetch URL
+func fetch(ts *testscript.TestScript, _ bool, args []string) {
+	r, err := http.Get(args[0])
+	ts.Check(err)
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	ts.Check(err)
+	if _, err := ts.Stdout().Write(b); err != nil || r.StatusCode != http.StatusOK {
+		ts.Fatalf("%s: %s, %v", args[0], r.Status, err)
+	}
 }
 
 // await waits until DIR is a mirror of ours: await DIR

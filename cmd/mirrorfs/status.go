@@ -2,33 +2,55 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"strings"
 	"time"
 
 	"github.com/mirrorfs/mirrorfs/internal/control"
 	"github.com/mirrorfs/mirrorfs/internal/mountinfo"
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 func statusCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, live bool
+	every := span(time.Second)
 	c := &cobra.Command{
 		Use:   "status [DIR]",
 		Short: "Show what is mounted and how it is doing",
-		Long:  "Show how the mirror mounted on DIR is doing, or without DIR all mirrors.",
-		Args:  cobra.MaximumNArgs(1),
+		Long: "Show how the mirror mounted on DIR is doing, or without DIR all mirrors.\n\n" +
+			"With --watch it goes on doing so until Ctrl-C or q: on a terminal as a live\n" +
+			"screen, else as one report after the other. The mirror may be unmounted and\n" +
+			"mounted again meanwhile.",
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("interval") && !live {
+				return failf(exitUsage, "--interval goes with --watch")
+			}
+			if every < span(100*time.Millisecond) || every > span(24*time.Hour) {
+				return failf(exitUsage, "--interval must be from 100ms to 1d")
+			}
 			mounts, err := mirrors(args)
 			if err != nil {
 				return err
 			}
-			return showStatus(cmd.Context(), cmd.OutOrStdout(), mounts, len(args) == 1, asJSON)
+			if live {
+				w := &statusWatch{every: time.Duration(every), json: asJSON, out: cmd.OutOrStdout()}
+				if len(args) == 1 {
+					w.point = mounts[0].Point
+				}
+				return w.run(cmd.Context())
+			}
+			return showStatus(cmd.OutOrStdout(), askAll(cmd.Context(), mounts), len(args) == 1, asJSON)
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: an object with DIR, else a list")
+	f := c.Flags()
+	f.SortFlags = false
+	f.BoolVarP(&live, "watch", "w", false, "show it again and again")
+	f.Var(&every, "interval", "how often, with --watch")
+	f.BoolVar(&asJSON, "json", false, "print JSON: an object with DIR, else a list; with --watch an object a line")
 	return c
 }
 
@@ -80,133 +102,49 @@ type answer struct {
 	Error string `json:"error,omitempty"`
 }
 
-func ask(ctx context.Context, m mountinfo.Mount) answer {
-	unknown := func(err error) answer {
-		return answer{control.Status{URL: m.Source, MountPoint: m.Point}, oneLine(err)}
+// unknown is the answer of a mount that can't be asked.
+func unknown(m mountinfo.Mount, err error) answer {
+	return answer{control.Status{URL: m.Source, MountPoint: m.Point}, oneLine(unasked(m.Point, err))}
+}
+
+// unasked says why the mount on point can't be asked, and what to do.
+func unasked(point string, err error) error {
+	switch {
+	case errors.Is(err, unix.ENOTCONN), errors.Is(err, unix.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
+		return errors.New("its process has ended without unmounting; mount it again, or unmount it with: mirrorfs unmount " + point)
+	case errors.Is(err, unix.ENODATA):
+		return errors.New("its process answers its owner only: its log says why it could not make a socket for others")
+	case errors.Is(err, fs.ErrPermission):
+		return errors.New("another user mounted it for himself; that user may ask, or mount it with --allow-other")
+	case errors.Is(err, errHangs), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("its process has not answered for %v; if that lasts, unmount it with: mirrorfs unmount --lazy %s", patience, point)
 	}
+	return err
+}
+
+func ask(ctx context.Context, m mountinfo.Mount) answer {
 	c, err := clientOf(m.Point)
 	if err != nil {
-		return unknown(err)
+		return unknown(m, err)
 	}
 	defer c.Close()
+	return askClient(ctx, c, m)
+}
+
+func askClient(ctx context.Context, c *control.Client, m mountinfo.Mount) answer {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	s, err := c.Status(ctx)
 	if err != nil {
-		return unknown(err)
+		return unknown(m, err)
 	}
 	return answer{Status: s}
 }
 
-func showStatus(ctx context.Context, w io.Writer, mounts []mountinfo.Mount, one, asJSON bool) error {
+func askAll(ctx context.Context, mounts []mountinfo.Mount) []answer {
 	answers := make([]answer, 0, len(mounts))
 	for _, m := range mounts {
 		answers = append(answers, ask(ctx, m))
 	}
-	var failed error
-	for _, a := range answers {
-		if one && a.Error != "" {
-			failed = failf(exitFailure, "%s does not tell its status: %s", a.MountPoint, a.Error)
-		}
-	}
-	if asJSON {
-		lines := json.NewEncoder(w)
-		lines.SetIndent("", "  ")
-		if one {
-			return firstOf(lines.Encode(answers[0]), failed)
-		}
-		return firstOf(lines.Encode(answers), failed)
-	}
-	if len(answers) == 0 {
-		fmt.Fprintln(w, "no mirror is mounted")
-	}
-	for i, a := range answers {
-		if i > 0 {
-			fmt.Fprintln(w)
-		}
-		printStatus(w, a)
-	}
-	return failed
-}
-
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return &exitError{exitFailure, err}
-		}
-	}
-	return nil
-}
-
-func printStatus(w io.Writer, a answer) {
-	fmt.Fprintf(w, "%s on %s\n", a.URL, a.MountPoint)
-	line := func(what, format string, args ...any) {
-		fmt.Fprintf(w, "  %-11s %s\n", what, fmt.Sprintf(format, args...))
-	}
-	if a.Error != "" {
-		line("status", "not known: %s", a.Error)
-		return
-	}
-	line("since", "%s (process %d, mirrorfs %s)", a.Since.Local().Format(time.DateTime), a.PID, a.Program)
-	switch {
-	case a.Passthrough:
-		line("reads", "whole files by the kernel itself (passthrough)")
-	case a.PassthroughWhy != "":
-		line("reads", "through the kernel's cache (no passthrough: %s)", a.PassthroughWhy)
-	default:
-		line("reads", "through the kernel's cache")
-	}
-	s := a.Sessions
-	text := fmt.Sprintf("%d busy, %d idle, %d at most", s.Busy, s.Idle, s.Bound)
-	if s.Cap < s.Bound {
-		text += fmt.Sprintf("; the server takes %d", s.Cap)
-	}
-	if s.Waiting > 0 {
-		text += fmt.Sprintf("; %d requests wait", s.Waiting)
-	}
-	if !s.BackOffUntil.IsZero() {
-		text += "; the server is asked again at " + s.BackOffUntil.Local().Format(time.TimeOnly)
-	}
-	if a.Offline {
-		text = "none: offline"
-	}
-	line("sessions", "%s", text)
-	for _, t := range a.Transfers {
-		what := t.Path
-		if t.Listing {
-			what = "listing of /" + what
-		}
-		line("transfer", "%s: %s, %s/s", what, showBytes(t.Bytes), showBytes(int64(t.Rate)))
-	}
-	c := a.Cache
-	room := ""
-	if c.Max > 0 {
-		room = " of " + showBytes(c.Max)
-	}
-	line("cache", "%s%s, %d files, in %s", showBytes(c.Used), room, c.Files, c.Folder)
-	if c.Hits+c.Misses > 0 {
-		line("", "%d %% of reads served from it, %s fetched", 100*c.Hits/(c.Hits+c.Misses), showBytes(c.Fetched))
-	}
-	l := a.Listings
-	line("listings", "%d in memory (%s), %d on disk; %d answered from these, %d asked for", l.Memory, showBytes(l.MemoryBytes), l.Disk, l.Hits, l.Sent)
-	if l.Unparsed > 0 {
-		line("", "%d lines could not be read", l.Unparsed)
-	}
-	if v := a.Server; v.System != "" || v.Listing != "" {
-		facts := []string{v.System}
-		if v.Listing != "" {
-			facts = append(facts, v.Listing+" listings")
-		}
-		facts = append(facts, "REST "+v.Restart)
-		if v.Zone != "" {
-			facts = append(facts, "times in "+v.Zone)
-		}
-		if v.TLS != "" {
-			facts = append(facts, v.TLS)
-		}
-		line("server", "%s", strings.Join(facts, ", "))
-	}
-	for _, e := range a.Errors {
-		line("error", "%s %s", e.When.Local().Format(time.DateTime), oneLine(fmt.Errorf("%s", e.Text)))
-	}
+	return answers
 }

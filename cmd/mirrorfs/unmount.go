@@ -67,7 +67,7 @@ func unmount(ctx context.Context, dir string, lazy bool) error {
 	case errors.Is(err, unix.EPERM):
 		return failf(exitMountpoint, "you may not unmount %s: another user mounted it; ask root", path)
 	case err != nil:
-		return failf(exitMountpoint, "can't unmount %s: %w", path, err)
+		return failf(exitMountpoint, "can't unmount %s: %w; mirrorfs unmount --lazy takes it away regardless", path, err)
 	}
 	if process < 0 || lazy {
 		return nil
@@ -85,11 +85,11 @@ func awaitEnd(ctx context.Context, process int) error {
 		case n > 0:
 			return nil
 		case err != nil && !errors.Is(err, unix.EINTR):
-			return failf(exitFailure, "unmounted, but can't wait for its process: %w", err)
+			return failf(exitFailure, "unmounted, but can't wait for its process: %w; wait for it before you shut down, it may be writing its cache", err)
 		case ctx.Err() != nil:
-			return failf(exitInterrupted, "unmounted, but its process may still be running")
+			return failf(exitInterrupted, "unmounted, but its process may still be running, and writing its cache")
 		case time.Now().After(deadline):
-			return failf(exitFailure, "unmounted, but its process has not ended within %v", goodbye)
+			return failf(exitFailure, "unmounted, but its process has not ended within %v; see its log, and end it with kill if it stays", goodbye)
 		}
 	}
 }

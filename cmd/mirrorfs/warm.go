@@ -80,7 +80,7 @@ func warm(cmd *cobra.Command, s warmSettings, paths []string) error {
 		if !ok {
 			i = len(groups)
 			byPoint[l.mount.Point] = i
-			groups = append(groups, warmGroup{point: l.mount.Point})
+			groups = append(groups, warmGroup{mount: l.mount})
 		}
 		groups[i].below = append(groups[i].below, l.below)
 	}
@@ -94,26 +94,26 @@ func warm(cmd *cobra.Command, s warmSettings, paths []string) error {
 
 // warmGroup is what is to be fetched through one mount.
 type warmGroup struct {
-	point string
+	mount mountinfo.Mount
 	below []string
 }
 
 func warmAll(ctx context.Context, groups []warmGroup, s warmSettings, show *warmShow) error {
 	for _, g := range groups {
-		client, err := clientOf(g.point)
+		client, err := clientOf(g.mount.Point)
 		if err != nil {
-			return failf(exitFailure, "the mount on %s can't be spoken to: %w", g.point, err)
+			return unspoken(g.mount, err)
 		}
 		err = client.Warm(ctx, control.WarmRequest{
 			Paths: g.below, Jobs: s.jobs, Retries: s.retries,
 			Pin: s.pin, Check: s.check, DryRun: s.dryRun, Evict: s.evict,
-		}, func(e control.WarmEvent) error { return show.event(g.point, e) })
+		}, func(e control.WarmEvent) error { return show.event(g.mount.Point, e) })
 		client.Close()
 		switch {
 		case ctx.Err() != nil:
 			return failf(exitInterrupted, "interrupted; what came is kept, and the same command goes on from there")
 		case err != nil:
-			return failf(exitFailure, "the mount on %s: %w", g.point, err)
+			return failf(exitFailure, "the mount on %s: %w", g.mount.Point, err)
 		}
 	}
 	return show.failed()

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,6 +48,7 @@ func TestWarmScripts(t *testing.T) {
 			"mounted":   mounted,
 			"fault":     fault,
 			"calm":      calm,
+			"meet":      meet,
 			"sent":      sent,
 			"same":      same,
 			"interrupt": interrupt,
@@ -102,6 +105,28 @@ func fault(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func calm(ts *testscript.TestScript, _ bool, _ []string) { warmServer(ts).ClearRules() }
+
+// meet lets the server answer nothing about the files and their folders before it was
+// asked about each: meet PATH...
+func meet(ts *testscript.TestScript, _ bool, args []string) {
+	all := make(chan struct{})
+	var missing atomic.Int32
+	missing.Store(int32(len(args)))
+	for _, path := range args {
+		var asked sync.Once
+		warmServer(ts).Add(ftptest.Rule{Path: "*", Action: ftptest.Wait(all), Match: func(c *ftptest.Cmd) bool {
+			if c.Path != path && c.Path != filepath.Dir(path) || c.Verb == "RETR" {
+				return false
+			}
+			asked.Do(func() {
+				if missing.Add(-1) == 0 {
+					close(all)
+				}
+			})
+			return true
+		}})
+	}
+}
 
 // sent checks how many transfers of a file were begun: sent PATH N
 func sent(ts *testscript.TestScript, _ bool, args []string) {
@@ -239,8 +264,41 @@ func TestOnlyTheOwnerManages(t *testing.T) {
 	if _, err := c.CacheRoom(t.Context(), other, control.RoomRequest{All: true}); !errors.Is(err, errNotOwner) {
 		t.Errorf("clear by another user: %v", err)
 	}
+	if err := c.CacheVerify(t.Context(), other, nil); !errors.Is(err, errNotOwner) {
+		t.Errorf("verify by another user: %v", err)
+	}
 	if !mayManage(0) || !mayManage(uint32(os.Geteuid())) || mayManage(other) {
 		t.Error("root and the owner may, others may not")
+	}
+}
+
+// TestAdmit: others are let in as the kernel lets them read.
+func TestAdmit(t *testing.T) {
+	const owner, group = 1000, 100
+	for _, c := range []struct {
+		allowOther bool
+		umask      octal
+		uid        uint32
+		groups     []uint32
+		may        bool
+	}{
+		{false, 0, 5, nil, false},
+		{true, 0o022, 5, nil, true},
+		{true, 0o077, 5, nil, false},
+		{true, 0o077, owner, nil, true},
+		{true, 0o027, 5, []uint32{7, group}, true},
+		{true, 0o027, 5, []uint32{7}, false},
+		{true, 0o026, 5, nil, false},             // x alone lists nothing
+		{true, 0o023, 5, nil, false},             // r alone opens nothing
+		{true, 0o070, 5, []uint32{group}, false}, // the group is told apart before others
+		{true, 0o700, owner, []uint32{group}, false},
+		{false, 0o777, 0, nil, true},
+		{false, 0o777, uint32(os.Geteuid()), nil, true},
+	} {
+		m := &controls{plan: &plan{settings: settings{allowOther: c.allowOther, umask: c.umask, uid: id{n: owner}, gid: id{n: group}}}}
+		if err := m.Admit(control.Caller{UID: c.uid, Groups: c.groups}); (err == nil) != c.may {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }
 

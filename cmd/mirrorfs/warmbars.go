@@ -77,7 +77,7 @@ func (b *warmBars) event(name string, e control.WarmEvent) {
 		f := &fileBar{size: e.Size, begun: e.Held, held: e.Held}
 		f.bar = b.progress.New(max(e.Size, 1), barStyle(),
 			mpb.BarRemoveOnComplete(),
-			mpb.PrependDecorators(decor.Name(shorten(name, nameColumns-1), decor.WC{W: nameColumns, C: decor.DindentRight})),
+			mpb.PrependDecorators(decor.Name(shorten(printable(name), nameColumns-1), decor.WC{W: nameColumns, C: decor.DindentRight})),
 			mpb.AppendDecorators(decor.Any(func(s decor.Statistics) string {
 				text := fmt.Sprintf("%3d %% of %6s", 100*s.Current/max(s.Total, 1), showBytes(s.Total))
 				if n := f.retries.Load(); n > 0 {
@@ -145,15 +145,4 @@ func (b *warmBars) end() {
 	}
 	b.total.Abort(true)
 	b.progress.Wait()
-}
-
-// shorten cuts the middle out of a path that is too long, keeping its end, which
-// tells files apart.
-func shorten(path string, columns int) string {
-	r := []rune(path)
-	if len(r) <= columns {
-		return path
-	}
-	head := columns / 4
-	return string(r[:head]) + "…" + string(r[len(r)-(columns-head-1):])
 }

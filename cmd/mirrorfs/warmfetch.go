@@ -20,7 +20,9 @@ import (
 func (w *warmer) fetchAll(ctx context.Context) {
 	begun := time.Now()
 	var fetched atomic.Int64
-	w.parallel(ctx, len(w.files), func(i int) {
+	// The bytes of Jobs files come at once, and as many others may wait for the
+	// server's word that they are still what they were.
+	w.parallel(ctx, len(w.files), 2*w.request.Jobs, func(i int) {
 		f := w.files[i]
 		outcome, err := control.Cached, error(nil)
 		if f.state.Whole {
@@ -61,6 +63,8 @@ func (w *warmer) touch(ctx context.Context, f *warmFile) error {
 // fetch fetches one file. A file that is replaced meanwhile is fetched as it is
 // then.
 func (w *warmer) fetch(ctx context.Context, f *warmFile) error {
+	free := w.slot(ctx)
+	defer free()
 	w.tell(control.WarmEvent{What: control.Started, Path: f.shown, Size: f.entry.Size, Held: f.state.Held})
 	return w.again(ctx, f.shown, func(retry bool) error {
 		if retry {
@@ -68,7 +72,7 @@ func (w *warmer) fetch(ctx context.Context, f *warmFile) error {
 				return err
 			}
 		}
-		return w.fetchOnce(ctx, f)
+		return w.fetchOnce(ctx, f, free)
 	})
 }
 
@@ -92,14 +96,18 @@ var errNoProgress = errors.New("no progress")
 
 // fetchOnce fetches one version of a file. The store tries transfers again by
 // itself, with back-off and for as long as a reader would wait; here it is
-// stopped after as many failures without progress as were asked for.
-func (w *warmer) fetchOnce(ctx context.Context, f *warmFile) error {
+// stopped after as many failures without progress as were asked for. It calls free
+// when all bytes are there.
+func (w *warmer) fetchOnce(ctx context.Context, f *warmFile, free func()) error {
 	store := w.cache.Content()
 	old := failureOf(store, f.path) // of long ago
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	told, held := 0, f.state.Held
 	progress := func(now int64) {
+		if now >= f.entry.Size {
+			free()
+		}
 		if now != held {
 			held = now
 			w.tell(control.WarmEvent{What: control.Progress, Path: f.shown, Size: f.entry.Size, Held: now})

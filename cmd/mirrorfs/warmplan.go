@@ -26,9 +26,12 @@ type warmer struct {
 	report  func(control.WarmEvent) error
 	end     context.CancelFunc // of this warming: nobody listens any more
 
-	files  []*warmFile
-	known  map[string]bool // their raw paths
-	listed map[string]bool // directories that were asked for again, for --check
+	files []*warmFile
+	known map[string]bool // their raw paths
+	slots chan struct{}   // one of them for each file under way
+
+	mu     sync.Mutex            // guards what follows
+	listed map[string]*sync.Once // directories that were asked for again, for --check
 }
 
 // warmFile is a file that is wanted.
@@ -48,19 +51,22 @@ func (c *controls) Warm(ctx context.Context, uid uint32, r control.WarmRequest, 
 	if (r.Pin || r.Evict) && !mayManage(uid) {
 		return errNotOwner
 	}
-	if r.Jobs < 1 {
-		r.Jobs = c.plan.connections
+	if r.Jobs < 1 || !mayManage(uid) {
+		r.Jobs = c.plan.connections // more would only wait
 	}
 	r.Jobs, r.Retries = min(r.Jobs, maxJobs), max(r.Retries, 0)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w := &warmer{
 		controls: c, request: r, caller: metadata.Caller{UID: uid}, report: report, end: cancel,
-		known: make(map[string]bool), listed: make(map[string]bool),
+		known: make(map[string]bool), slots: make(chan struct{}, r.Jobs), listed: make(map[string]*sync.Once),
 	}
 	if r.Evict {
 		w.evict(ctx)
 		return ctx.Err()
+	}
+	if !r.DryRun && !c.plan.offline {
+		w.prepare(ctx)
 	}
 	w.survey(ctx)
 	if ctx.Err() != nil {
@@ -90,26 +96,35 @@ func (w *warmer) tell(e control.WarmEvent) {
 // survey finds all files that are wanted and what is held of them.
 func (w *warmer) survey(ctx context.Context) {
 	type folder struct{ shown, path string }
-	var level []folder
-	for _, shown := range w.request.Paths {
-		var path string
-		var e listing.Entry
-		err := w.again(ctx, shown, func(retry bool) (err error) {
+	type named struct {
+		path string
+		e    listing.Entry
+		err  error
+	}
+	names := w.request.Paths
+	found := make([]named, len(names))
+	w.parallel(ctx, len(names), w.asking(), func(i int) {
+		f := &found[i]
+		f.err = w.again(ctx, names[i], func(retry bool) (err error) {
 			if w.request.Check || retry {
-				w.listAgain(ctx, shown)
+				w.listAgain(ctx, names[i])
 			}
-			path, e, err = w.find(ctx, w.caller, shown)
+			f.path, f.e, err = w.find(ctx, w.caller, names[i])
 			return err
 		})
+	})
+	if ctx.Err() != nil {
+		return
+	}
+	var level []folder
+	for i, f := range found {
 		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			w.fail(shown, err)
-		case e.Type == listing.Dir:
-			level = append(level, folder{shown, path})
+		case f.err != nil:
+			w.fail(names[i], f.err)
+		case f.e.Type == listing.Dir:
+			level = append(level, folder{names[i], f.path})
 		default:
-			w.want(shown, path, e)
+			w.want(names[i], f.path, f.e)
 		}
 	}
 	visited := make(map[string]bool)
@@ -121,7 +136,7 @@ func (w *warmer) survey(ctx context.Context) {
 		})
 		dirs := make([]*metadata.Directory, len(level))
 		errs := make([]error, len(level))
-		w.parallel(ctx, len(level), func(i int) {
+		w.parallel(ctx, len(level), w.request.Jobs, func(i int) {
 			dirs[i], errs[i] = w.list(ctx, level[i].shown, level[i].path)
 		})
 		var next []folder
@@ -154,7 +169,7 @@ func (w *warmer) survey(ctx context.Context) {
 		}
 		level = next
 	}
-	w.parallel(ctx, len(w.files), func(i int) { w.examine(ctx, w.files[i]) })
+	w.parallel(ctx, len(w.files), w.asking(), func(i int) { w.examine(ctx, w.files[i]) })
 	w.files = slices.DeleteFunc(w.files, func(f *warmFile) bool {
 		if f.err != nil && ctx.Err() == nil {
 			w.fail(f.shown, f.err)
@@ -183,15 +198,21 @@ func (w *warmer) list(ctx context.Context, shown, path string) (d *metadata.Dire
 	return d, err
 }
 
-// listAgain lists the directory that a path is in, once.
+// listAgain lists the directory that a path is in, once; who comes meanwhile waits.
 func (w *warmer) listAgain(ctx context.Context, shown string) {
 	dir, _ := parentOf(strings.Trim(shown, "/"))
 	path, e, err := w.find(ctx, w.caller, dir)
-	if err != nil || e.Type != listing.Dir || w.listed[path] {
+	if err != nil || e.Type != listing.Dir {
 		return // the look-up will tell
 	}
-	w.listed[path] = true
-	_, _, _ = w.cache.Refresh(ctx, w.caller, path)
+	w.mu.Lock()
+	once := w.listed[path]
+	if once == nil {
+		once = new(sync.Once)
+		w.listed[path] = once
+	}
+	w.mu.Unlock()
+	once.Do(func() { _, _, _ = w.cache.Refresh(ctx, w.caller, path) })
 }
 
 // examine completes what is known of a file: its size, what is held of it, and
@@ -301,26 +322,4 @@ func (w *warmer) rehearse(ctx context.Context) {
 		}
 		w.tell(e)
 	}
-}
-
-// parallel calls f with 0 to n-1, some at once, and returns when all are done or
-// ctx ended.
-func (w *warmer) parallel(ctx context.Context, n int, f func(i int)) {
-	next := make(chan int)
-	var workers sync.WaitGroup
-	for range min(w.request.Jobs, n) {
-		workers.Go(func() {
-			for i := range next {
-				f(i)
-			}
-		})
-	}
-	for i := 0; i < n && ctx.Err() == nil; i++ {
-		select {
-		case next <- i:
-		case <-ctx.Done():
-		}
-	}
-	close(next)
-	workers.Wait()
 }

@@ -45,15 +45,14 @@ type warmFailure struct {
 
 func newWarmShow(out, err io.Writer, s warmSettings) *warmShow {
 	w := &warmShow{out: out, err: err, settings: s, begun: time.Now(), tallies: make(map[string]tally)}
-	able := os.Getenv("TERM") != "dumb"
 	switch {
 	case s.asJSON:
 		w.json = json.NewEncoder(out)
-	case !s.dryRun && !s.evict && able && onTerminal(err):
+	case !s.dryRun && !s.evict && able() && onTerminal(err):
 		w.bars = newWarmBars(err)
 	}
 	w.lines = w.bars == nil || !onTerminal(out)
-	w.colour = able && os.Getenv("NO_COLOR") == "" && onTerminal(out)
+	w.colour = able() && os.Getenv("NO_COLOR") == "" && onTerminal(out)
 	return w
 }
 
@@ -93,13 +92,14 @@ func (w *warmShow) event(point string, e control.WarmEvent) error {
 		return nil
 	}
 	var err error
+	path := shownOn(w.out, e.Path)
 	switch {
 	case e.What == control.Wanted:
-		_, err = fmt.Fprintf(w.out, "%-9s %7s  %s\n", "FETCH", showBytes(e.Size-e.Held), e.Path)
+		_, err = fmt.Fprintf(w.out, "%-9s %7s  %s\n", "FETCH", showBytes(e.Size-e.Held), path)
 	case e.What == control.Ended && e.Text != "":
-		_, err = fmt.Fprintf(w.out, "%s %7s  %s: %s\n", w.painted(e.Outcome, 9), "", e.Path, e.Text)
+		_, err = fmt.Fprintf(w.out, "%s %7s  %s: %s\n", w.painted(e.Outcome, 9), "", path, e.Text)
 	case e.What == control.Ended:
-		_, err = fmt.Fprintf(w.out, "%s %7s  %s\n", w.painted(e.Outcome, 9), showBytes(e.Size), e.Path)
+		_, err = fmt.Fprintf(w.out, "%s %7s  %s\n", w.painted(e.Outcome, 9), showBytes(e.Size), path)
 	}
 	return err
 }
@@ -141,7 +141,11 @@ func (w *warmShow) finish(interrupted bool) {
 		fmt.Fprintln(w.out, w.summary(took))
 	}
 	for _, f := range w.failures {
-		fmt.Fprintf(w.err, "mirrorfs: %s: %s: %s\n", f.Outcome, f.Path, f.Text)
+		// Broken at spaces: a terminal would break it anywhere.
+		line := fmt.Sprintf("mirrorfs: %s: %s: %s", f.Outcome, shownOn(w.err, f.Path), f.Text)
+		for _, part := range wrap(line, columnsOf(w.err), 4) {
+			fmt.Fprintln(w.err, part)
+		}
 	}
 }
 
@@ -163,7 +167,7 @@ func (w *warmShow) summary(took time.Duration) string {
 		parts = append(parts, part)
 	}
 	if w.settings.dryRun {
-		text := fmt.Sprintf("%d files of %s would come, %s to fetch", w.plan.ToFetch, showBytes(w.plan.Bytes), showBytes(w.plan.Missing))
+		text := fmt.Sprintf("%d of %d files would come, %s of %s", w.plan.ToFetch, w.plan.Files, showBytes(w.plan.Missing), showBytes(w.plan.Bytes))
 		switch {
 		case w.plan.Time > 0:
 			text += ", in about " + showTime(w.plan.Time)

@@ -17,13 +17,17 @@ import (
 	"github.com/mirrorfs/mirrorfs/ftppool/listing"
 	"github.com/mirrorfs/mirrorfs/internal/control"
 	"github.com/mirrorfs/mirrorfs/internal/ftpurl"
+	"github.com/mirrorfs/mirrorfs/internal/metrics"
+	"github.com/mirrorfs/mirrorfs/internal/netpath"
 )
 
 // mirror is the layers of one mount, joined.
 type mirror struct {
 	pool    *ftppool.Pool
 	cache   *cache.Cache
+	network *netpath.Watcher // nil when the network is not used
 	control *control.Server
+	metrics *metrics.Server // nil: not wanted
 	server  *fs.Server
 	log     *slog.Logger
 }
@@ -42,21 +46,32 @@ func (p *plan) open(ctx context.Context, log *slog.Logger, warn func(string)) (_
 			m.close()
 		}
 	}()
+	if p.metrics != "" {
+		if m.metrics, err = metrics.Listen(ctx, p.metrics); err != nil {
+			return nil, failf(exitFailure, "metrics can't be served at %s: %w; give another address with --metrics, each mount needs its own", p.metrics, err)
+		}
+	}
 	folder, err := m.openCache(p)
 	if err != nil {
 		return nil, err
 	}
+	if !p.offline {
+		m.watchNetwork()
+	}
 	if err := m.reach(ctx, p, warn); err != nil {
 		return nil, err
 	}
-	c := &controls{mirror: m, plan: p, since: time.Now()}
-	if m.control, err = control.Listen(filepath.Join(folder, "control"), c, log); err != nil {
+	c := &controls{mirror: m, plan: p, folder: folder, since: time.Now()}
+	if m.control, err = control.Listen(filepath.Join(folder, "control"), c, control.Options{Others: p.allowOther, Log: log}); err != nil {
 		return nil, cacheError(p.cacheDir, err)
 	}
 	if err := m.mount(p, folder); err != nil {
 		return nil, err
 	}
 	c.mounted.Store(true)
+	if m.metrics != nil {
+		m.metrics.Serve(func() control.Status { return c.Status(context.Background()) }, log)
+	}
 	return m, nil
 }
 
@@ -121,6 +136,7 @@ func (p *plan) poolConfig(profile json.RawMessage, log *slog.Logger) ftppool.Con
 		BandwidthLimit: int64(p.bwlimit),
 		Offline:        p.offline,
 		Dial:           p.dial,
+		Path:           netpath.Between,
 		Log:            log,
 	}
 	switch p.url.Scheme {
@@ -151,7 +167,7 @@ func (m *mirror) reach(ctx context.Context, p *plan, warn func(string)) error {
 	}
 	if p.offline {
 		if !held {
-			return failf(exitCache, "nothing of %s is in the cache below %s, and --offline forbids to fetch it", p.url, p.cacheDir)
+			return failf(exitCache, "nothing of %s is in the cache below %s, and --offline forbids to fetch it; mount it once without", p.url, p.cacheDir)
 		}
 		return nil
 	}
@@ -174,20 +190,41 @@ func (m *mirror) reach(ctx context.Context, p *plan, warn func(string)) error {
 	return refused
 }
 
+// watchNetwork has sessions given up that a change of the network or a suspend
+// has cut off, and what failed tried again when the server may be in reach.
+func (m *mirror) watchNetwork() {
+	var err error
+	m.network, err = netpath.Watch(nil, func(e netpath.Event) {
+		switch e {
+		case netpath.Slept:
+			m.pool.Slept()
+			m.cache.TryAgain()
+		case netpath.Changed:
+			if m.pool.NetworkChanged() {
+				m.cache.TryAgain()
+			}
+		}
+	})
+	if err != nil {
+		m.log.Warn("changes of the network will be noticed late, by the silence of connections", "error", err)
+	}
+}
+
 func (m *mirror) mount(p *plan, folder string) error {
 	o := fs.Options{
-		URL:           p.url.String(),
-		ServerRoot:    m.pool.Profile().Root,
-		UID:           p.uid.n,
-		GID:           p.gid.n,
-		Umask:         uint32(p.umask),
-		AllowOther:    p.allowOther,
-		KernelOptions: p.kernel,
-		NoFetchFor:    p.noFetchFor,
-		AllowNonEmpty: p.allowNonEmpty,
-		Control:       m.control.Path(),
-		CacheDir:      folder,
-		Log:           m.log,
+		URL:              p.url.String(),
+		ServerRoot:       m.pool.Profile().Root,
+		UID:              p.uid.n,
+		GID:              p.gid.n,
+		Umask:            uint32(p.umask),
+		AllowOther:       p.allowOther,
+		KernelOptions:    p.kernel,
+		NoFetchFor:       p.noFetchFor,
+		AllowNonEmpty:    p.allowNonEmpty,
+		Control:          m.control.Path(),
+		ControlForOthers: m.control.PathForOthers(),
+		CacheDir:         folder,
+		Log:              m.log,
 	}
 	server, err := fs.Mount(p.dir, adapter{m.cache}, o)
 	if err != nil {
@@ -220,6 +257,16 @@ func mountError(err error) error {
 // close ends what open began: no request is left, and what was fetched is kept.
 // The mirror is unmounted already, or never was mounted.
 func (m *mirror) close() {
+	if m.network != nil {
+		if err := m.network.Close(); err != nil {
+			m.log.Debug("the watch of the network was not closed in order", "error", err)
+		}
+	}
+	if m.metrics != nil {
+		if err := m.metrics.Close(); err != nil {
+			m.log.Debug("the metrics were not closed in order", "error", err)
+		}
+	}
 	if m.control != nil {
 		if err := m.control.Close(); err != nil {
 			m.log.Warn("the control socket was not closed in order", "error", err)
