@@ -4,7 +4,7 @@
 #   packages       FUSE, rsync, curl, R and the like, by apt
 #   .deps/ftpd     vsftpd, proftpd and pure-ftpd, unpacked side by side, since their
 #                  packages exclude one another; only their libraries are installed
-#   .deps/venv     a Python with pandas, pyarrow, duckdb and pyreaddbc
+#   .deps/venv     a Python with pandas, pyarrow, duckdb, pyreaddbc and Jupyter's kernel
 #
 # It does nothing, quickly, where all is there. Details of a failure are in .deps/log.
 set -eu
@@ -13,11 +13,12 @@ cd "$(dirname "$0")/.."
 deps=$PWD/.deps
 log=$deps/log
 
-packages="fuse3 attr rsync curl iproute2 tmux procps ca-certificates
+packages="fuse3 attr strace rsync curl plocate iproute2 tmux procps sudo ca-certificates systemd man-db mandoc
+	microsocks tinyproxy-bin
 	r-base-core r-cran-data.table r-cran-foreign"
 servers="vsftpd proftpd-core proftpd-mod-crypto pure-ftpd"
 binaries="vsftpd proftpd pure-ftpd"
-modules="pandas pyarrow duckdb pyreaddbc"
+modules="pandas pyarrow duckdb pyreaddbc nbclient ipykernel"
 
 say() { echo "test-deps: $*" >&2; }
 
@@ -121,33 +122,39 @@ python() {
 
 importable() { "$deps/venv/bin/python" -c "import $1" >>"$log" 2>&1; }
 
+# had MODULE: tells whether it was installed before; asking Python takes longer.
+had() { [ -e "$deps/venv/with/$1" ] && "$deps/venv/bin/python" -c '' 2>/dev/null; }
+
 python_modules() {
-	# The stamp saves importing pandas each time.
-	if [ -x "$deps/venv/bin/python" ] && [ "$(cat "$deps/venv/installed" 2>/dev/null)" = "$modules" ] &&
-		"$deps/venv/bin/python" -c '' 2>/dev/null; then
-		return
-	fi
-	py=$(python) || {
-		# shellcheck disable=SC2046 # a list
-		install $(missing python3 python3-venv)
-		py=$(python) || die "no Python 3 with the module venv was found: install python3-venv"
-	}
-	say "installing $modules into .deps/venv"
-	rm -rf "$deps/venv"
-	"$py" -m venv "$deps/venv" >>"$log" 2>&1 || die "$py could not make .deps/venv"
-	without=
+	wanted=
 	for m in $modules; do
+		had "$m" || wanted="$wanted $m"
+	done
+	[ -n "$wanted" ] || return 0
+	if ! "$deps/venv/bin/python" -c '' 2>/dev/null; then
+		py=$(python) || {
+			# shellcheck disable=SC2046 # a list
+			install $(missing python3 python3-venv)
+			py=$(python) || die "no Python 3 with the module venv was found: install python3-venv"
+		}
+		rm -rf "$deps/venv"
+		"$py" -m venv "$deps/venv" >>"$log" 2>&1 || die "$py could not make .deps/venv"
+		wanted=$modules
+	fi
+	say "installing $wanted into .deps/venv"
+	: >"$deps/venv/without"
+	for m in $wanted; do
 		if "$deps/venv/bin/pip" --disable-pip-version-check -q install "$m" >>"$log" 2>&1 && importable "$m"; then
 			continue
 		fi
-		[ "$m" = pyreaddbc ] || die "pip could not install $m for $("$py" -V)"
-		without=$m
+		[ "$m" = pyreaddbc ] || die "pip could not install $m for $("$deps/venv/bin/python" -V)"
+		echo "$m" >"$deps/venv/without"
 	done
+	mkdir -p "$deps/venv/with"
 	for m in $modules; do # a later one may have changed an earlier one's parts
-		[ "$m" = "$without" ] || importable "$m" || die ".deps/venv cannot import $m"
+		[ "$m" = "$(cat "$deps/venv/without")" ] || importable "$m" || die ".deps/venv cannot import $m"
+		: >"$deps/venv/with/$m"
 	done
-	echo "$modules" >"$deps/venv/installed"
-	echo "$without" >"$deps/venv/without"
 }
 
 command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
@@ -162,5 +169,5 @@ ftp_servers
 python_modules
 if [ -n "$(cat "$deps/venv/without")" ]; then
 	say "$("$deps/venv/bin/python" -V) has no pyreaddbc (its wheels are for Python 3.11):" \
-		"install python3.11 with venv, remove .deps/venv and run this again; only tests with .dbc files at hand need it"
+		"install python3.11 with venv, remove .deps/venv and run this again; only the recipes and tests with .dbc files at hand need it"
 fi
