@@ -80,9 +80,9 @@ func unprivileged(t *testing.T, p *place, script string, words []string) (out, e
 			t.Fatal(err)
 		}
 	}
+	words = append([]string{"-m", "sh", "-c", unprivilegedScript, "sh", p.prog.build(t)}, words...)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	words = append([]string{"-m", "sh", "-c", unprivilegedScript, "sh", p.prog.build(t)}, words...)
 	cmd := exec.CommandContext(ctx, "unshare", words...)
 	cmd.Env = append(p.environ(), "DIR="+p.dir, "BASE="+p.base, "SCRIPT="+script)
 	cmd.Dir = "/"
@@ -92,8 +92,8 @@ func unprivileged(t *testing.T, p *place, script string, words []string) (out, e
 	return string(b), stderr.String(), err
 }
 
-// TestUnprivileged: a user who is not root mounts through fusermount3, reads and
-// unmounts.
+// TestUnprivileged: a user who is not root mounts through fusermount3, reads,
+// warms, refreshes, asks how it is doing and unmounts.
 func TestUnprivileged(t *testing.T) {
 	f := &fixture{}
 	f.text("dir/file.txt", "content\n")
@@ -104,10 +104,16 @@ func TestUnprivileged(t *testing.T) {
 		"$@"
 		sha256sum <"$DIR/file.bin"
 		sha256sum <"$DIR/file.bin"
+		"$1" warm --pin "$DIR/dir" | tr -s " " | cut -d " " -f 1-2
 		cat "$DIR/dir/file.txt"
+		"$1" status "$DIR" | grep -c "no passthrough: .*CAP_SYS_ADMIN"
+		"$1" refresh -r "$DIR" 2>&1 | sed "s/.*: //"
+		"$1" cache clear "$DIR" | sed "s/.* given up, //"
+		stat -c %U "$("$1" cache path "$DIR")/control/socket"
 		"$1" unmount "$DIR"`, p.words(s.url("")))
 	sum := sum(t, f.files[1].content) + "  -\n"
-	if want := sum + sum + "content\n"; err != nil || errs != "" || out != want {
+	want := sum + sum + "OK 8\nOK 1\ncontent\n1\n0 changes in 2 directories\n0 files of 0 are held\nnobody\n"
+	if err != nil || errs != "" || out != want {
 		t.Errorf("%v\n%s%swant:\n%s%s", err, out, errs, want, p.logTail())
 	}
 	until(t, patience, "the process ended", func() bool { return daemon(p.dir) == 0 })

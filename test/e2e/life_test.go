@@ -3,6 +3,9 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +19,39 @@ import (
 
 	"github.com/mirrorfs/mirrorfs/internal/ftptest"
 )
+
+// free is an address that nobody listens at.
+func free(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// metrics is what a mount serves of them.
+func metrics(t testing.TB, addr string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ask, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask.Close = true
+	answer, err := http.DefaultClient.Do(ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	b, err := io.ReadAll(answer.Body)
+	if err != nil || !bytes.Contains(b, []byte("mirrorfs_info")) {
+		t.Fatalf("metrics: %s, %v, %q", answer.Status, err, b)
+	}
+	return string(b)
+}
 
 func smallServer(t testing.TB) *scripted {
 	f := &fixture{}
@@ -306,9 +342,14 @@ func TestPasswords(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t, raced)
 			url, options := prepare(p)
-			m := p.mount(url, append(options, "-v", "-v")...)
+			addr := free(t)
+			m := p.mount(url, append(options, "-v", "-v", "--metrics", addr)...)
 			reads(t, m.dir)
-			shown := map[string]string{"log": p.logTail()}
+			shown := map[string]string{"log": p.logTail(), "metrics": metrics(t, addr)}
+			for _, words := range [][]string{{"status", m.dir}, {"status", "--json", m.dir}, {"refresh", m.path("nowhere")}, {"warm", m.path("nowhere")}} {
+				_, out, errs := p.run(words...)
+				shown[strings.Join(words, " ")] = out + errs
+			}
 			e, _ := mountAt(m.dir)
 			shown["mount table"] = e.source + e.superOptions
 			ps, err := exec.Command("ps", "-e", "-o", "args").Output()
@@ -390,4 +431,27 @@ func TestUserOptions(t *testing.T) {
 			t.Errorf("%s: owner %d:%d, mode %o, want 1234:4321 and %o", path, st.Uid, st.Gid, st.Mode, mode)
 		}
 	}
+}
+
+// TestNobodyLooksInside: a mount of an ordinary user is closed to the user's other
+// processes, which is also what keeps programs that collect cores from it.
+func TestNobodyLooksInside(t *testing.T) {
+	s := smallServer(t)
+	p := newPlace(t, plain)
+	out, errs, err := unprivileged(t, p, `
+		"$@"
+		for p in /proc/[0-9]*; do
+			if [ "$(readlink "$p/exe")" = "$1" ] || grep -qs "$DIR" "$p/cmdline" && [ "$(cat "$p/comm")" = mirrorfs ]; then
+				pid=${p#/proc/}
+			fi
+		done
+		stat -c "of user %u" "/proc/$pid/task"
+		stat -c "owned by %u" "/proc/$pid/environ" # root's, of a process that is closed
+		cat "/proc/$pid/environ" "/proc/$pid/mem" || true
+		cat "$DIR/dir/file.txt"
+		"$1" unmount "$DIR"`, p.words(s.url("")))
+	if want := "of user 65534\nowned by 0\ncontent\n"; err != nil || out != want || strings.Count(errs, "Permission denied") != 2 {
+		t.Errorf("%v, %q, want %q\n%s", err, out, want, errs)
+	}
+	until(t, patience, "the process ended", func() bool { return daemon(p.dir) == 0 })
 }

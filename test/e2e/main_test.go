@@ -8,6 +8,8 @@
 // every test the harness checks that no mount, process or open cache file is left.
 //
 // MIRRORFS_E2E_ROUNDS repeats the long tests; make soak sets it.
+// MIRRORFS_E2E_CONNECTIONS is the --connections of every mount whose test does
+// not set its own: all must hold with 1 as with 16.
 package e2e
 
 import (
@@ -21,6 +23,8 @@ import (
 
 	"go.uber.org/goleak"
 )
+
+const connectionsEnv = "MIRRORFS_E2E_CONNECTIONS"
 
 // work is the folder below which everything of this run lives.
 var work string

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ type place struct {
 	dir, cache string
 	log        string
 	env        []string
+	via        []string // words before mirrorfs, to run it elsewhere
 }
 
 // newPlace prepares a folder for mounts by p.
@@ -61,7 +63,8 @@ func (p *place) environ() []string {
 
 // command is mirrorfs with words, in the place's environment.
 func (p *place) command(ctx context.Context, words ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, p.prog.build(p.t), words...)
+	words = slices.Concat(p.via, []string{p.prog.build(p.t)}, words)
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Env = p.environ()
 	cmd.Dir = p.base
 	return cmd
@@ -70,6 +73,7 @@ func (p *place) command(ctx context.Context, words ...string) *exec.Cmd {
 // run runs mirrorfs to its end and returns its exit code and what it printed.
 func (p *place) run(words ...string) (code int, stdout, stderr string) {
 	p.t.Helper()
+	p.prog.build(p.t) // before the time counts
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := p.command(ctx, words...)
@@ -83,9 +87,14 @@ func (p *place) run(words ...string) (code int, stdout, stderr string) {
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
-// words are the usual options of a mount at this place.
+// words are the usual options of a mount at this place. What the test wants
+// itself comes last, and holds.
 func (p *place) words(url string, options ...string) []string {
-	words := append([]string{"--cache-dir", p.cache, "--log-file", p.log, "-v"}, options...)
+	words := []string{"--cache-dir", p.cache, "--log-file", p.log, "-v"}
+	if n := os.Getenv(connectionsEnv); n != "" {
+		words = append(words, "--connections", n)
+	}
+	words = append(words, options...)
 	return append(words, url, p.dir)
 }
 

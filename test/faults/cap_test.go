@@ -61,6 +61,8 @@ func TestCaps(t *testing.T) {
 					t.Fatalf("the cap of %d is not learned after %d rounds: %+v", limit, rounds, m.pool.Status())
 				}
 				refusals := len(s.Refused())
+				// The one that was refused last may not have been closed yet.
+				eventually(t, "the end of refused sessions", func() bool { return s.Sessions() <= limit })
 				s.Reset()
 				crowd(m, s, 50)
 				if n := len(s.Refused()); n > 0 {

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/metrics"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -98,6 +100,54 @@ func TestHostileListings(t *testing.T) {
 	}
 }
 
+// The same by MLSD.
+func TestHostileFacts(t *testing.T) {
+	const facts = "type=file;size=%s;modify=20240309142536; %s\r\n"
+	for name, h := range map[string]struct {
+		text  string
+		shown []string
+	}{
+		"slash":         {fmt.Sprintf(facts, "5", "../../etc/passwd") + fmt.Sprintf(facts, "5", "/etc/passwd"), nil},
+		"dots":          {fmt.Sprintf(facts, "5", ".") + fmt.Sprintf(facts, "5", ".."), nil},
+		"NUL, CR, LF":   {fmt.Sprintf(facts, "5", "a\x00b") + fmt.Sprintf(facts, "5", "a\rDELE good") + fmt.Sprintf(facts, "5", "a\nDELE good"), nil},
+		"long name":     {fmt.Sprintf(facts, "5", strings.Repeat("n", 100*kib)), nil},
+		"sizes":         {fmt.Sprintf(facts, "99999999999999999999", "huge") + fmt.Sprintf(facts, "-5", "negative") + fmt.Sprintf(facts, "0x10", "hex"), []string{"huge", "negative", "hex"}},
+		"no name":       {fmt.Sprintf(facts, "5", ""), nil},
+		"devices":       {"type=OS.unix=chr-1/3; null\r\ntype=OS.unix=blk-8/0; sda\r\ntype=OS.unix=socket; s\r\n", nil},
+		"types":         {"type=; a\r\ntype=;;;; b\r\ntype=dir\x00; c\r\n", nil},
+		"endless facts": {strings.Repeat("x=y;", 200_000) + " f\r\n", nil},
+		"link target":   {"type=OS.unix=slink:" + strings.Repeat("../", 5000) + "x;size=5; far\r\n", nil},
+		"duplicates":    {strings.Repeat(fmt.Sprintf(facts, "5", "twice"), 3), []string{"twice"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := ftptest.New(t, ftptest.Options{Profile: ftptest.ProFTPD()})
+			s.Tree().Generate("d/good", 5000, 1, epoch)
+			s.On("MLSD", "d", ftptest.Action{Listing: []byte(fmt.Sprintf(facts, "5000", "good") + h.text)})
+			m := mount(t, s)
+			d, err := m.list("d")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range d.Entries() {
+				if e.Name != "good" && !slices.Contains(h.shown, e.Name) || e.Size < listing.SizeUnknown {
+					t.Errorf("shown: %.200q of %d bytes", e.Name, e.Size)
+				}
+			}
+			for _, n := range append([]string{"good"}, h.shown...) {
+				if _, ok := d.Find(n); !ok {
+					t.Errorf("%s is lost", n)
+				}
+			}
+			m.exact("d/good", s.Tree().Content("d/good"))
+			if c := s.Changed(); len(c) > 0 {
+				t.Errorf("a command that changes the server: %v", c)
+			}
+			within(t, m)
+		})
+	}
+}
+
 // within fails when a file was made outside the folders of the cache, or with
 // a name from the server.
 func within(t *testing.T, m *mirror) {
@@ -167,6 +217,29 @@ func heap() uint64 {
 	return ms.HeapAlloc
 }
 
+// watchHeap returns a function that tells by how much the heap grew at most.
+func watchHeap(t *testing.T) func() int64 {
+	before := int64(heap())
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	stop, peak := make(chan struct{}), make(chan int64)
+	go func() {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		most := int64(0)
+		for {
+			metrics.Read(sample)
+			most = max(most, int64(sample[0].Value.Uint64()))
+			select {
+			case <-tick.C:
+			case <-stop:
+				peak <- most
+				return
+			}
+		}
+	}()
+	return func() int64 { close(stop); return <-peak - before }
+}
+
 // endless is a file without an end.
 type endless struct{ sent *atomic.Int64 }
 
@@ -182,6 +255,14 @@ func (e endless) ReadAt(p []byte, _ int64) (int, error) {
 // Replies and listings without end, and a banner that never comes, take bounded
 // memory and bounded time, and are an error.
 func TestEndless(t *testing.T) {
+	peak := watchHeap(t)
+	t.Cleanup(func() { // when all of the subtests have ended
+		if used := peak(); used > 128<<20 {
+			t.Errorf("%d MB of memory", used>>20)
+		} else {
+			t.Logf("at most %d MB of memory, the servers' own included", used>>20)
+		}
+	})
 	for name, arm := range map[string]func(*ftptest.Server){
 		"banner":          func(s *ftptest.Server) { s.On("CONNECT", "*", ftptest.Action{Endless: true}) },
 		"no banner":       func(s *ftptest.Server) { s.On("CONNECT", "*", ftptest.Action{Silent: true}) },

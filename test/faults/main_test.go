@@ -1,6 +1,7 @@
 // Package faults holds the tests of what mirrorfs promises when servers, disks
 // and the machine do not keep theirs. The layers below FUSE are joined as the
-// command joins them, against a server that misbehaves on purpose
+// command joins them, or the program itself is mounted where the kernel or the
+// process matters, against a server that misbehaves on purpose
 // (internal/ftptest), and every byte they give is compared with the truth.
 //
 // What is asserted is always the same: the exact bytes of one version of the

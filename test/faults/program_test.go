@@ -47,6 +47,7 @@ type mounted struct {
 	dir, cache string
 	url        string
 	options    []string
+	wrap       []string // a program that runs it
 
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when it ended
@@ -55,8 +56,13 @@ type mounted struct {
 
 func newMounted(t *testing.T, s *ftptest.Server, options ...string) *mounted {
 	t.Helper()
+	return newMountedAt(t, s.URL(""), options...)
+}
+
+func newMountedAt(t *testing.T, url string, options ...string) *mounted {
+	t.Helper()
 	base := t.TempDir()
-	m := &mounted{t: t, dir: filepath.Join(base, "mnt"), cache: filepath.Join(base, "cache"), url: s.URL(""), options: options}
+	m := &mounted{t: t, dir: filepath.Join(base, "mnt"), cache: filepath.Join(base, "cache"), url: url, options: options}
 	for _, d := range []string{m.dir, m.cache} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			t.Fatal(err)
@@ -75,7 +81,8 @@ func newMounted(t *testing.T, s *ftptest.Server, options ...string) *mounted {
 func (m *mounted) start() {
 	m.t.Helper()
 	words := append([]string{"--foreground", "--cache-dir", m.cache}, m.options...)
-	m.cmd = exec.Command(program(m.t), append(words, m.url, m.dir)...)
+	words = append(append(append([]string(nil), m.wrap...), program(m.t)), append(words, m.url, m.dir)...)
+	m.cmd = exec.Command(words[0], words[1:]...)
 	m.cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+m.cache, "HOME="+m.cache)
 	m.log = new(bytes.Buffer)
 	m.cmd.Stdout, m.cmd.Stderr = m.log, m.log
