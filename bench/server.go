@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -16,6 +17,8 @@ type server struct {
 	cmd  *exec.Cmd
 	addr string // host:port as clients reach it
 	ns   string // namespace its clients run in, "" for this one
+	link *wan   // what it is behind, nil for nothing; the server owns it
+	log  string // its own, with every command it got
 }
 
 // network says how a server is reached.
@@ -29,9 +32,9 @@ const (
 
 const cappedRate = 8_000_000 // bytes per second and connection
 
-// startServer starts vsftpd over root and returns once it answers. serverNS is
-// the namespace to run in, clientNS the one its clients use.
-func startServer(ctx context.Context, dir, root string, n network, ip, serverNS, clientNS string) (*server, error) {
+// startServer starts vsftpd over root, behind link unless that is nil, and
+// returns once it answers.
+func startServer(ctx context.Context, dir, root string, n network, ip string, link *wan) (*server, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
@@ -40,6 +43,11 @@ func startServer(ctx context.Context, dir, root string, n network, ip, serverNS,
 	empty := filepath.Join(dir, "empty")
 	if err := os.MkdirAll(empty, 0o755); err != nil {
 		return nil, err
+	}
+	s := &server{addr: net.JoinHostPort(ip, strconv.Itoa(port)), link: link, log: filepath.Join(dir, "log")}
+	serverNS := ""
+	if link != nil {
+		serverNS, s.ns = link.server, link.client
 	}
 	conf := fmt.Sprintf(`listen=YES
 background=NO
@@ -54,11 +62,16 @@ nopriv_user=nobody
 ftp_username=daemon
 secure_chroot_dir=%s
 seccomp_sandbox=NO
-max_per_ip=64
+max_per_ip=0
 max_clients=0
-xferlog_enable=NO
+xferlog_enable=YES
+log_ftp_protocol=YES
+vsftpd_log_file=%s
 use_localtime=NO
-`, port, ip, root, empty)
+`, port, ip, root, empty, s.log)
+	if os.Geteuid() != 0 {
+		conf += "run_as_launching_user=YES\n"
+	}
 	if n == capped {
 		conf += fmt.Sprintf("anon_max_rate=%d\n", cappedRate)
 	}
@@ -71,18 +84,19 @@ use_localtime=NO
 		return nil, err
 	}
 	words := append(enter(serverNS), binary, name)
-	s := &server{cmd: exec.Command(words[0], words[1:]...), ns: clientNS, addr: net.JoinHostPort(ip, strconv.Itoa(port))}
+	s.cmd = exec.Command(words[0], words[1:]...)
 	s.cmd.Stderr = os.Stderr
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
 	for range 100 {
-		probe := append(enter(clientNS), "curl", "-s", "-o", os.DevNull, "ftp://"+s.addr+"/")
+		probe := append(enter(s.ns), "curl", "-s", "-o", os.DevNull, "ftp://"+s.addr+"/")
 		if exec.CommandContext(ctx, probe[0], probe[1:]...).Run() == nil {
 			return s, nil
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+	s.link = nil // the caller still owns it
 	s.stop()
 	return nil, fmt.Errorf("vsftpd with %s did not answer at %s", name, s.addr)
 }
@@ -92,6 +106,19 @@ func (s *server) url() string { return "ftp://" + s.addr }
 func (s *server) stop() {
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
+	if s.link != nil {
+		s.link.close()
+	}
+}
+
+// commands is how many commands the server has got so far, those of logins
+// included, from all clients.
+func (s *server) commands() int {
+	text, err := os.ReadFile(s.log)
+	if err != nil {
+		return 0
+	}
+	return bytes.Count(text, []byte("FTP command:"))
 }
 
 func findServer() (string, error) {

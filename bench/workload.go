@@ -2,112 +2,195 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 )
 
-// workload is one row of the table: something a user does, done by every
-// contender in turn.
+// workload is something a user does, done by every contender in turn. Rows of
+// the table are its goals.
 type workload struct {
 	name string
 	net  network
-	// goal bounds mirrorfs' time: as a ratio to the contender named base, or,
-	// when base is "", in seconds.
-	goal float64
-	base string
-	// idle says that the row is also run after the mount stood unused.
+	// idle says that it is also done on mounts that stood unused.
 	idle bool
-	// entries are the contenders, the one judged first.
+	// needsRoot says what it needs root for, "" if nothing.
+	needsRoot string
+	// bytes says that figures are bytes, not seconds.
+	bytes bool
+	goals []goal
+	// memory bounds the peak memory of the mount's process, in MiB. nil: not looked at.
+	memory  *goal
 	entries []entry
+}
+
+// goal bounds the figure of one contender: as a ratio to that of the one named
+// base, or, when base is "", by itself.
+type goal struct {
+	Contender string  `json:"contender"`
+	Bound     float64 `json:"bound"`
+	Base      string  `json:"base,omitempty"`
 }
 
 // entry is one contender in one workload.
 type entry struct {
-	name string
-	// run does the work once and returns how long it took: preparations, and
-	// with them mounting, are not in the time.
-	run func(ctx context.Context, b *bench, s *server) (time.Duration, error)
+	name   string
+	once   bool // so slow that it runs in the first round only
+	mounts bool
+	// prepare does what is not in the time, mounting above all.
+	prepare func(ctx context.Context, b *bench, s *server) (*attempt, error)
 }
 
-func timed(f func() error) (time.Duration, error) {
+func (w workload) title() string {
+	if w.net == loopback {
+		return w.name
+	}
+	return w.name + ", " + string(w.net)
+}
+
+func (w workload) unit() string {
+	if w.bytes {
+		return "bytes"
+	}
+	return "s"
+}
+
+// mounting returns the entries that have something to stand unused.
+func mounting(all []entry) []entry {
+	var some []entry
+	for _, e := range all {
+		if e.mounts && !e.once {
+			some = append(some, e)
+		}
+	}
+	return some
+}
+
+func once(e entry) entry {
+	e.once = true
+	return e
+}
+
+func timed(f func() error) (float64, error) {
 	start := time.Now()
 	err := f()
-	return time.Since(start), err
+	return time.Since(start).Seconds(), err
 }
 
 // cold runs load on a fresh mount that has fetched nothing.
 func cold(m mounter, load func(root string) error) entry {
-	return entry{m.name, func(ctx context.Context, b *bench, s *server) (time.Duration, error) {
+	return entry{name: m.name, mounts: true, prepare: func(ctx context.Context, b *bench, s *server) (*attempt, error) {
 		mt, err := m.mountFresh(ctx, b.work, s)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		defer mt.close()
-		if err := b.rest(ctx); err != nil {
-			return 0, err
-		}
-		d, err := timed(func() error { return load(mt.dir) })
-		b.notePeak(m.name, mt.peakMemory())
-		return d, err
+		return &attempt{
+			run:   func(context.Context) (float64, error) { return timed(func() error { return load(mt.dir) }) },
+			mount: mt,
+		}, nil
 	}}
 }
 
-// again runs load on a fresh mount after warm has been done there once, and
-// after between, which may be nil.
+// again runs load on a fresh mount after warm has been done there, and after
+// between, which may be nil.
 func again(m mounter, warm func(root string) error, between func() error, load func(root string) error) entry {
-	return entry{m.name, func(ctx context.Context, b *bench, s *server) (time.Duration, error) {
+	return entry{name: m.name, mounts: true, prepare: func(ctx context.Context, b *bench, s *server) (*attempt, error) {
 		mt, err := m.mountFresh(ctx, b.work, s)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		defer mt.close()
-		if err := warm(mt.dir); err != nil {
-			return 0, err
+		// Twice, with time for what the first reading started (checks, writes to
+		// the cache): rows about another reading are to measure that.
+		if err = warm(mt.dir); err == nil {
+			time.Sleep(2 * time.Second)
+			err = warm(mt.dir)
 		}
-		if err := settle(mt, warm); err != nil {
-			return 0, err
+		if err == nil && between != nil {
+			err = between()
 		}
-		if between != nil {
-			if err := between(); err != nil {
-				return 0, err
-			}
+		if err != nil {
+			mt.close()
+			return nil, err
 		}
-		return timed(func() error { return load(mt.dir) })
+		return &attempt{
+			run:   func(context.Context) (float64, error) { return timed(func() error { return load(mt.dir) }) },
+			mount: mt,
+		}, nil
 	}}
 }
 
-// settle gives a mount the time to finish what reading started (checks, writes
-// to its cache), and warms once more, so that rows about the second reading
-// measure that.
-func settle(mt *mount, warm func(root string) error) error {
-	time.Sleep(2 * time.Second)
-	return warm(mt.dir)
-}
-
-// native runs load on a copy of the mirror on the local disk.
-func native(warm func(root string) error, between func() error, load func(root string) error) entry {
-	return entry{"native", func(ctx context.Context, b *bench, s *server) (time.Duration, error) {
-		if err := warm(b.copy); err != nil {
-			return 0, err
-		}
-		if between != nil {
-			if err := between(); err != nil {
-				return 0, err
+// againAlone is again by a user who is not root, and reads a file.
+func againAlone(m mounter, file string) entry {
+	m = unprivileged(m)
+	read := func(root string) error { return readFile(filepath.Join(root, file)) }
+	return entry{name: m.name, mounts: true, prepare: func(ctx context.Context, b *bench, s *server) (*attempt, error) {
+		if m.alone { // its own program lies where only root may go
+			self, err := os.Executable()
+			if err == nil {
+				err = exec.Command("install", "-m", "755", self, filepath.Join(b.work, "bench")).Run()
+			}
+			if err != nil {
+				return nil, fmt.Errorf("copy of this program: %w", err)
 			}
 		}
-		return timed(func() error { return load(b.copy) })
+		mt, err := m.mountFresh(ctx, b.work, s)
+		if err != nil {
+			return nil, err
+		}
+		for range 2 {
+			if _, err := mt.do(read, file); err != nil {
+				mt.close()
+				return nil, err
+			}
+			time.Sleep(2 * time.Second)
+		}
+		return &attempt{run: func(context.Context) (float64, error) { return mt.do(read, file) }, mount: mt}, nil
 	}}
 }
 
-// curl fetches one path.
-func curl(path string) entry {
+// native runs load on the mirror as the local disk has it. With copied, a path
+// in the mirror, it is a copy of that made just before, as a cache makes one.
+func native(copied string, warm func(root string) error, between func() error, load func(root string) error) entry {
+	return entry{name: "native", prepare: func(ctx context.Context, b *bench, s *server) (*attempt, error) {
+		root := b.copy
+		if copied != "" {
+			root = filepath.Join(b.work, "native")
+			if err := os.MkdirAll(filepath.Join(root, filepath.Dir(copied)), 0o755); err != nil {
+				return nil, err
+			}
+			to := filepath.Join(root, copied)
+			if err := os.RemoveAll(to); err != nil {
+				return nil, err
+			}
+			if err := exec.Command("cp", "--reflink=never", filepath.Join(b.copy, copied), to).Run(); err != nil {
+				return nil, fmt.Errorf("cp: %w", err)
+			}
+		}
+		if err := warm(root); err != nil {
+			return nil, err
+		}
+		if between != nil {
+			if err := between(); err != nil {
+				return nil, err
+			}
+		}
+		return &attempt{run: func(context.Context) (float64, error) {
+			return timed(func() error { return load(root) })
+		}}, nil
+	}}
+}
+
+// curl fetches one path, which follows the options.
+func curl(args ...string) entry {
 	return command("curl", func(b *bench, s *server) []string {
-		return []string{"curl", "-sS", "-o", os.DevNull, s.url() + "/" + path}
+		words := append([]string{"curl", "-sS", "-o", os.DevNull}, args...)
+		words[len(words)-1] = s.url() + "/" + words[len(words)-1]
+		return words
 	})
 }
 
@@ -120,116 +203,75 @@ func script(client, work string, args ...string) entry {
 }
 
 func command(name string, words func(b *bench, s *server) []string) entry {
-	return entry{name, func(ctx context.Context, b *bench, s *server) (time.Duration, error) {
+	return entry{name: name, prepare: func(ctx context.Context, b *bench, s *server) (*attempt, error) {
 		w := append(enter(s.ns), words(b, s)...)
-		return timed(func() error {
-			out, err := exec.CommandContext(ctx, w[0], w[1:]...).CombinedOutput()
-			if err != nil {
-				return fmt.Errorf("%s: %w: %s", name, err, out)
-			}
-			return nil
-		})
+		return &attempt{run: func(ctx context.Context) (float64, error) {
+			return timed(func() error {
+				out, err := exec.CommandContext(ctx, w[0], w[1:]...).CombinedOutput()
+				if err != nil {
+					return fmt.Errorf("%s: %w: %s", name, err, out)
+				}
+				return nil
+			})
+		}}, nil
 	}}
 }
 
-// workloads are all rows, in the order of the table.
-func workloads(bin string) []workload {
-	m4, m8, m20 := mirrorfs(bin, 4), mirrorfs(bin, 8), mirrorfs(bin, 20)
-	plain := rclone("rclone")
-	best := rclone("rclone, best flags", "--no-modtime", "--attr-timeout", "1h", "--dir-cache-time", "1h",
-		"--vfs-read-chunk-streams", "4", "--vfs-read-chunk-size", "16M")
+// perFile tells how many bytes the mount holds for each of n entries after
+// list, of which all that is listed are entries: in memory as it counts them
+// itself, or in its files.
+func perFile(name, bin string, m mounter, list func(root string) error, n int, onDisk bool) entry {
+	return entry{name: name, mounts: true, prepare: func(ctx context.Context, b *bench, s *server) (*attempt, error) {
+		mt, err := m.mountFresh(ctx, b.work, s)
+		if err != nil {
+			return nil, err
+		}
+		held := func() (float64, error) {
+			if onDisk {
+				return sizeBelow(mt.cache, ".dir")
+			}
+			return listingMemory(bin, mt.dir)
+		}
+		return &attempt{mount: mt, run: func(context.Context) (float64, error) {
+			before, err := held()
+			if err == nil {
+				err = list(mt.dir)
+			}
+			if err != nil {
+				return 0, err
+			}
+			time.Sleep(time.Second) // the listing's file is written behind it
+			after, err := held()
+			return (after - before) / float64(n), err
+		}}, nil
+	}}
+}
 
-	big := func(root string) error { return readFile(filepath.Join(root, bigFile)) }
-	medium := func(root string) error { return readFile(filepath.Join(root, mediumFile)) }
-	random := func(root string) error { return readRandom(filepath.Join(root, mediumFile), 20000) }
-	tail := func(root string) error { return readTail(filepath.Join(root, bigFile), 64<<10) }
-	first := func(root string) error { return readFirst(filepath.Join(root, deepFile())) }
-	longList := func(root string) error { return exec.Command("ls", "-l", filepath.Join(root, manyDir)).Run() }
-	find := func(root string) error {
-		out, err := exec.Command("find", filepath.Join(root, treeDir), "-type", "f", "-size", "+0").Output()
-		if n := strings.Count(string(out), "\n"); err == nil && n != treeFiles {
-			err = fmt.Errorf("find saw %d files, want %d", n, treeFiles)
+func listingMemory(bin, dir string) (float64, error) {
+	out, err := exec.Command(bin, "status", "--json", dir).Output()
+	if err != nil {
+		return 0, fmt.Errorf("mirrorfs status: %w", err)
+	}
+	var status struct {
+		Listings struct {
+			Bytes float64 `json:"memory_bytes"`
+		} `json:"listings"`
+	}
+	err = json.Unmarshal(out, &status)
+	return status.Listings.Bytes, err
+}
+
+func sizeBelow(dir, suffix string) (float64, error) {
+	var sum int64
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(name) != suffix {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			sum += info.Size()
 		}
 		return err
-	}
-	stat := func(times int) func(string) error {
-		return func(root string) error {
-			var names []string
-			for i := range treeFiles {
-				names = append(names, filepath.Join(root, manyDir, fmt.Sprintf("RDSP%05d.dbc", i)))
-			}
-			return statAll(names, times)
-		}
-	}
-	spread, books := paths(spreadN, spreadFile), paths(bookN, bookFile)
-	readSet := func(set []string) func(string) error {
-		return func(root string) error {
-			var names []string
-			for _, p := range set {
-				names = append(names, filepath.Join(root, p))
-			}
-			return readAll(names)
-		}
-	}
-
-	rows := []workload{
-		{name: "1 GiB read again, page cache warm", net: loopback, goal: 1.15, base: "native", entries: []entry{
-			again(m4, big, nil, big), native(big, nil, big), again(plain, big, nil, big), again(best, big, nil, big)}},
-		{name: "1 GiB from the disk cache, page cache dropped", net: loopback, goal: 1.15, base: "native", entries: []entry{
-			again(m4, big, dropPages, big), native(big, dropPages, big), again(plain, big, dropPages, big)}},
-		{name: "20 000 random 4 KiB reads of a cached 256 MiB file", net: loopback, goal: 1.2, base: "native", entries: []entry{
-			again(m4, medium, nil, random), native(medium, nil, random), again(plain, medium, nil, random)}},
-		{name: "1 GiB read again without CAP_SYS_ADMIN", net: loopback, goal: 5, base: "native", entries: []entry{
-			again(unprivileged(m4), big, nil, big), native(big, nil, big)}},
-		{name: "stat of 2 000 known files, 5 times", net: loopback, goal: 1.2, base: "native", entries: []entry{
-			again(m4, stat(1), nil, stat(5)), native(stat(1), nil, stat(5)), again(best, stat(1), nil, stat(5))}},
-		{name: "`ls -l` of 20 000 entries, again", net: loopback, goal: 1.5, base: "native", entries: []entry{
-			again(m4, longList, nil, longList), native(longList, nil, longList), again(plain, longList, nil, longList), again(best, longList, nil, longList)}},
-		{name: "`ls -l` of 20 000 entries, first time", net: loopback, goal: 3, base: "curl", entries: []entry{
-			cold(m4, longList), curl(manyDir + "/"), cold(best, longList)}},
-		{name: "1 GiB cold", net: loopback, goal: 0.7, base: "curl", entries: []entry{
-			cold(m4, big), curl(bigFile), cold(plain, big), cold(best, big)}},
-		{name: "256 MiB cold, 4 connections", net: distant, goal: 0.4, base: "curl", idle: true, entries: []entry{
-			cold(m4, medium), curl(mediumFile), cold(plain, medium), cold(best, medium)}},
-		{name: "256 MiB cold, 4 connections", net: capped, goal: 0.28, base: "curl", entries: []entry{
-			cold(m4, medium), curl(mediumFile), cold(plain, medium), cold(best, medium)}},
-		{name: "`find -type f -size +0`, 111 directories, 8 connections", net: distant, goal: 0.15, base: "ftplib", idle: true, entries: []entry{
-			cold(m8, find), script("ftplib", "walk", treeDir), cold(plain, find), cold(best, find)}},
-		{name: "the same, 4 connections", net: distant, goal: 0.25, base: "ftplib", idle: true, entries: []entry{
-			cold(m4, find), script("ftplib", "walk", treeDir)}},
-		{name: "20 small files in 20 directories, 20 threads, 8 connections", net: distant, goal: 0.19, base: "ftplib", idle: true, entries: []entry{
-			cold(m8, readSet(spread)), script("ftplib", "get", spread...), script("ftplib-threads-8", "get", spread...), cold(best, readSet(spread))}},
-		{name: "the same, 20 connections", net: distant, goal: 0.10, base: "ftplib", idle: true, entries: []entry{
-			cold(m20, readSet(spread)), script("ftplib", "get", spread...), script("ftplib-threads-20", "get", spread...), script("aioftp", "get", spread...)}},
-		{name: "13 Gutenberg books, 13 threads, 8 connections", net: distant, goal: 0.15, base: "ftplib", idle: true, entries: []entry{
-			cold(m8, readSet(books)), script("ftplib", "get", books...), cold(best, readSet(books)), script("aioftp", "get", books...)}},
-		{name: "last 64 KiB of a 1 GiB file, just mounted", net: distant, goal: 1.2, idle: true, entries: []entry{
-			cold(m4, tail), cold(best, tail)}},
-		{name: "first byte, 4 levels deep, among 43 000 unlisted entries", net: distant, goal: 1.2, idle: true, entries: []entry{
-			cold(m4, first), cold(best, first)}},
-	}
-	return rows
-}
-
-func paths(n int, of func(int) string) []string {
-	var p []string
-	for i := range n {
-		p = append(p, of(i))
-	}
-	return p
-}
-
-func (w workload) title() string {
-	if w.net == loopback {
-		return w.name
-	}
-	return w.name + ", " + string(w.net)
-}
-
-func (w workload) goalText() string {
-	g := strconv.FormatFloat(w.goal, 'g', -1, 64)
-	if w.base == "" {
-		return "≤ " + g + " s"
-	}
-	return "≤ " + g + " × " + w.base
+	})
+	return float64(sum), err
 }
