@@ -28,6 +28,7 @@ var series = []struct {
 }{
 	{"mirrorfs", "mirrorfs", "#0072b2", false},
 	{"native", "local disk", "#555555", false},
+	{"curl, to a file", "curl, to a file", "#e69f00", true},
 	{"curl", "curl", "#e69f00", false},
 	{"ftplib-threads", "ftplib, threads", "#009e73", true},
 	{"ftplib", "ftplib", "#009e73", false},

@@ -41,7 +41,7 @@ func workloads(bin string) []workload {
 		{name: "`ls -l` of 20 000 entries, first time", net: loopback, goals: to(m4, 3, "curl"), entries: []entry{
 			cold(m4, longList), curl(manyDir + "/"), once(cold(plain, longList)), cold(best, longList)}},
 		{name: "1 GiB cold", net: loopback, goals: to(m4, 0.7, "curl"), memory: &goal{m4.name, 64, ""}, entries: []entry{
-			cold(m4, big), cold(m8, big), curl(bigFile), cold(plain, big), cold(best, big)}},
+			cold(m4, big), cold(m8, big), curl(bigFile), curlKept(bigFile), cold(plain, big), cold(best, big)}},
 		{name: "a known file in a listing of 20 000", net: loopback, bytes: true,
 			goals: []goal{{"in memory", 300, ""}, {"on disk", 300, ""}}, entries: []entry{
 				perFile("in memory", bin, m4, longList, manyCount, false), perFile("on disk", bin, m4, longList, manyCount, true)}},

@@ -194,6 +194,15 @@ func curl(args ...string) entry {
 	})
 }
 
+// curlKept fetches one path into a new file, as a cache does.
+func curlKept(path string) entry {
+	return command("curl, to a file", func(b *bench, s *server) []string {
+		to := filepath.Join(b.work, "fetched")
+		_ = os.Remove(to)
+		return []string{"curl", "-sS", "-o", to, s.url() + "/" + path}
+	})
+}
+
 // script runs one of clients.py.
 func script(client, work string, args ...string) entry {
 	return command(client, func(b *bench, s *server) []string {
