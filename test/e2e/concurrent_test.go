@@ -83,6 +83,7 @@ func TestCrowdConnections(t *testing.T) {
 
 func readCrowd(t *testing.T, s server, connections, round int) {
 	t.Helper()
+	allClosed(t, s)
 	s.reset()
 	m := newPlace(t, plain).mount(s.url(""), "--connections", strconv.Itoa(connections))
 	files := crowd().files
@@ -110,11 +111,17 @@ func readCrowd(t *testing.T, s server, connections, round int) {
 	if sent, size := total(s.sent()), crowd().size(); sent > size*105/100 || sent < size {
 		t.Errorf("the server sent %d bytes for %d", sent, size)
 	}
+	log, err := os.ReadFile(m.log)
+	if err != nil {
+		t.Fatal(err)
+	}
 	offsets := retrieved(s)
 	for _, file := range files {
 		name, size := filepath.Base(file.path), file.content.Size()
-		if at := offsets[name]; size < wholeFileBelow && len(at) > 1 || size > 0 && len(at) == 0 {
-			t.Errorf("%s of %d bytes: %d RETR from %v, want one", name, size, len(at), at)
+		// A listing that somebody waits for may set a transfer aside, which goes on later.
+		most := 1 + strings.Count(string(log), `msg="a transfer makes way" path=`+file.path+" ")
+		if at := offsets[name]; size < wholeFileBelow && len(at) > most || size > 0 && len(at) == 0 {
+			t.Errorf("%s of %d bytes: %d RETR from %v, want %d", name, size, len(at), at, most)
 		}
 	}
 }

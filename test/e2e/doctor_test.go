@@ -119,6 +119,7 @@ func TestDoctorCap(t *testing.T) {
 			if !slices.Contains(d.Command, "--connections=2") {
 				t.Fatalf("advice: %q", d.Command)
 			}
+			allClosed(t, s)
 			s.reset()
 			m := p.follow(d)
 			for _, file := range f.files {

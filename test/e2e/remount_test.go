@@ -139,6 +139,7 @@ func TestRemountAsksNothing(t *testing.T) {
 			names(t, m.dir)
 			readSome(t, m, f)
 			m.unmount()
+			allClosed(t, s)
 			s.reset()
 			m = p.mount(s.url(""))
 			names(t, m.dir)

@@ -16,6 +16,7 @@ type server interface {
 	url(path string) string // with what a login needs
 	commands() []command    // all that were sent, in order within a session
 	overlaps() []command    // those that came while their session was busy with a transfer
+	open() int              // control connections now
 	sessions() int          // the most control connections at once
 	sent() map[string]int64 // bytes of files sent, by path, by the server's own log
 	reset()                 // forget the account
@@ -57,6 +58,13 @@ func serveDisk(t testing.TB, kind, root string, o options) *real {
 func serveTree(t testing.TB, p ftptest.Profile, tree *ftptest.Tree, o options) *scripted {
 	t.Helper()
 	return &scripted{t: t, Server: ftptest.New(t, ftptest.Options{Profile: p, Tree: tree, Rate: o.rate, MaxPerAddr: o.max})}
+}
+
+// allClosed waits until the sessions of mounts that are gone are closed, and
+// so nothing more is added to the account.
+func allClosed(t testing.TB, s server) {
+	t.Helper()
+	until(t, patience, "the server's sessions are closed", func() bool { return s.open() == 0 })
 }
 
 // count is how many commands with one of the verbs were sent.
@@ -146,6 +154,7 @@ type scripted struct {
 
 func (s *scripted) kind() string           { return "datasus" }
 func (s *scripted) url(path string) string { return "ftp://" + s.Addr() + "/" + escape(path) }
+func (s *scripted) open() int              { return s.Sessions() }
 func (s *scripted) sessions() int          { return s.MaxSessions() }
 func (s *scripted) reset()                 { s.Reset() }
 func (s *scripted) stop()                  { s.Stop() }
@@ -188,6 +197,7 @@ type real struct {
 
 func (s *real) kind() string           { return string(s.Kind()) }
 func (s *real) url(path string) string { return "ftp://" + s.Addr() + "/" + escape(path) }
+func (s *real) open() int              { return s.Sessions() }
 func (s *real) sessions() int          { return s.MaxSessions() }
 func (s *real) stop()                  { s.Stop() }
 

@@ -157,7 +157,11 @@ func (l *life) fstab() {
 	if out, err := l.try("ls /home/maria/auto"); err == nil {
 		l.t.Errorf("automount as a user: %s", out)
 	}
-	l.do("journalctl --unit home-maria-auto.mount | grep -q 'folder that belongs to you'; systemctl stop home-maria-auto.automount")
+	l.until("the journal has the reason", func() bool {
+		_, err := l.try("journalctl --unit home-maria-auto.mount | grep -q 'folder that belongs to you'")
+		return err == nil
+	})
+	l.do("systemctl stop home-maria-auto.automount")
 
 	const maria = "setpriv --reuid maria --regid maria --clear-groups env HOME=/home/maria "
 	l.do(maria + "mount /home/maria/books")
