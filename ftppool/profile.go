@@ -70,6 +70,15 @@ type knowledge struct {
 // together reports whether commands may be sent without waiting for replies.
 func (k *knowledge) together() bool { return k.loggedIn && !k.sequential }
 
+// grudging reports whether each CWD that is refused makes the next one that is
+// wait 100 ms longer, until one succeeds: so pure-ftpd answers who guesses, and a
+// look-up of a file is such a guess. It is known by features that only it has.
+func (k *knowledge) grudging() bool {
+	_, stored := k.features["ESTA"]
+	_, retrieved := k.features["ESTP"]
+	return stored && retrieved
+}
+
 // newKnowledge is what is known at the start: the profile of an earlier pool, as
 // far as the next login does not tell it again.
 func newKnowledge(earlier *Profile) *knowledge {

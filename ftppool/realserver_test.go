@@ -432,3 +432,49 @@ func TestRealReplyOwed(t *testing.T) {
 		})
 	}
 }
+
+// pure-ftpd answers each of several refused CWDs in a row 100 ms later than the
+// one before, which look-ups of files are: none may follow another.
+func TestRefusalsInARow(t *testing.T) {
+	s := realftp.Start(t, realftp.PureFTPd, realftp.Options{})
+	write(t, s, "d/file", []byte("x"))
+	p := realPool(t, s)
+	if err := p.Connect(patience(t)); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			if e, err := p.Stat(patience(t), lookup, "d/file"); err != nil || e.Type != listing.File || e.Size != 1 {
+				t.Errorf("stat of a file: %+v, %v", e, err)
+			}
+		})
+		all.Go(func() {
+			if e, err := p.Stat(patience(t), lookup, "d"); err != nil || e.Type != listing.Dir {
+				t.Errorf("stat of a directory: %+v, %v", e, err)
+			}
+		})
+		all.Go(func() {
+			_, err := p.Stat(patience(t), lookup, "d/nope")
+			isError(t, err, fs.ErrNotExist)
+		})
+	}
+	all.Wait()
+	refused := make(map[int]bool) // by session, the last one
+	n := 0
+	for _, c := range s.Commands() {
+		if c.Verb != "CWD" {
+			continue
+		}
+		if c.Reply >= 500 && refused[c.Session] {
+			t.Errorf("CWD %s is refused right after another", c.Arg)
+		}
+		refused[c.Session] = c.Reply >= 500
+		if c.Reply >= 500 {
+			n++
+		}
+	}
+	if n < 40 {
+		t.Errorf("%d refused, too few to tell", n)
+	}
+}

@@ -33,7 +33,7 @@ func (p *Pool) Stat(ctx context.Context, want Want, path string) (listing.Entry,
 		if err != nil || ask == nil || ask.replies == nil {
 			return e, err
 		}
-		if e, err = p.answer(path, ask.replies); err == nil || errors.Is(err, fs.ErrNotExist) {
+		if e, err = p.answer(path, ask.commands, ask.replies); err == nil || errors.Is(err, fs.ErrNotExist) {
 			return e, p.fail(opStat, path, err)
 		}
 		// Any other refusal is looked into on a session of its own.
@@ -48,13 +48,16 @@ func (p *Pool) questions(k *knowledge, path string) []string {
 	if k.mlst && !k.noMLST {
 		commands = append([]string{"MLST " + abs}, commands...)
 	}
+	if k.grudging() {
+		commands = append(commands, "CWD "+k.base)
+	}
 	return commands
 }
 
 // answer reads the replies to questions.
-func (p *Pool) answer(name string, replies []reply) (listing.Entry, error) {
+func (p *Pool) answer(name string, asked []string, replies []reply) (listing.Entry, error) {
 	raw := rawName(name)
-	if len(replies) == 4 {
+	if strings.HasPrefix(asked[0], "MLST ") {
 		if e, known, err := p.told(raw, replies[0]); known {
 			return e, err
 		}
@@ -129,7 +132,7 @@ func (s *session) statTogether(k *knowledge, name string) (listing.Entry, error)
 	if err != nil && (len(replies) < n || errors.Is(err, ErrProtocol)) {
 		return listing.Entry{}, err
 	}
-	return s.pool.answer(name, replies[:n])
+	return s.pool.answer(name, own.commands, replies[:n])
 }
 
 // facts reads the reply to MLST.
