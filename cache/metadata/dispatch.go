@@ -176,6 +176,8 @@ func (a *ahead) open(w *walk) bool {
 	for range len(w.queue) {
 		l := w.queue[0]
 		w.queue = w.queue[1:]
+		// In this order, as what is listed is held before it is in flight no more.
+		flying := a.s.inFlight(l.dir)
 		d := a.s.held(l.dir)
 		switch {
 		case d != nil:
@@ -192,7 +194,7 @@ func (a *ahead) open(w *walk) bool {
 				w.at.start = i
 			}
 			return true
-		case a.s.inFlight(l.dir):
+		case flying:
 			w.queue = append(w.queue, l)
 		}
 	}
