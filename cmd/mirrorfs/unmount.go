@@ -61,7 +61,7 @@ func unmount(ctx context.Context, dir string, lazy bool) error {
 			defer unix.Close(process)
 		}
 	}
-	switch err := detach(path, lazy); {
+	switch err := detachUnused(ctx, path, lazy); {
 	case errors.Is(err, unix.EBUSY):
 		return failf(exitMountpoint, "%s is in use%s; end that, or unmount with --lazy", path, users(path))
 	case errors.Is(err, unix.EPERM):
@@ -73,6 +73,25 @@ func unmount(ctx context.Context, dir string, lazy bool) error {
 		return nil
 	}
 	return awaitEnd(ctx, process)
+}
+
+// passerBy is how long a mount may be in use by nobody who can be named: by a
+// program that ends just now, or one that asks for an attribute.
+const passerBy = time.Second
+
+// detachUnused is detach that lets a passer-by go first.
+func detachUnused(ctx context.Context, path string, lazy bool) error {
+	for deadline := time.Now().Add(passerBy); ; {
+		err := detach(path, lazy)
+		if !errors.Is(err, unix.EBUSY) || users(path) != "" || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // awaitEnd waits for a process to end.
