@@ -139,7 +139,7 @@ func TestDiscardCounts(t *testing.T) {
 	t.Parallel()
 	tree := ftptest.NewTree()
 	tree.Generate("f", 50_000, 1, time.Unix(1_700_000_000, 0))
-	s := ftptest.New(t, ftptest.Options{Tree: tree, MaxPerAddr: 1, SlotLinger: 60 * time.Millisecond})
+	s := ftptest.New(t, ftptest.Options{Tree: tree, MaxPerAddr: 1, SlotLinger: 20 * time.Millisecond})
 	p := newPool(t, s, connections(1))
 	s.Every(2, "RETR", "*", ftptest.Action{Drop: ftptest.DropBefore})
 	for range 6 {

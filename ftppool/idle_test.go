@@ -149,8 +149,14 @@ func TestExpect(t *testing.T) {
 func TestIdleSessionsEnd(t *testing.T) {
 	s := ftptest.New(t, ftptest.Options{Files: map[string]string{"f": "x"}})
 	p := newPool(t, s, connections(3))
-	p.learn(func(k *knowledge) { k.keep = 50 * time.Millisecond })
 	openAll(t, p, 3, "f")
+	const keep = 50 * time.Millisecond
+	p.learn(func(k *knowledge) { k.keep = keep })
+	p.mu.Lock()
+	for _, idle := range p.idle {
+		idle.expiry.Reset(keep)
+	}
+	p.mu.Unlock()
 	await(t, p, func(st Status) bool { return st.Idle == 0 && st.Ending == 0 })
 	if n := s.Count("QUIT"); n != 3 {
 		t.Errorf("%d of 3 sessions said goodbye", n)
@@ -387,7 +393,7 @@ func TestIdleLimitIsLearned(t *testing.T) {
 		p := newPool(t, s, connections(1))
 		mustList(t, p, "")
 		if polite {
-			s.Update(func(o *ftptest.Options) { o.IdleTimeout = 10 * time.Millisecond })
+			s.Update(func(o *ftptest.Options) { o.IdleTimeout = 500 * time.Millisecond })
 			p.mu.Lock()
 			idle := p.idle[0]
 			p.mu.Unlock()

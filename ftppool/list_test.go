@@ -180,6 +180,10 @@ func TestOddServers(t *testing.T) {
 			change(&profile)
 			s := ftptest.New(t, ftptest.Options{Profile: profile, Tree: tree})
 			p := newPool(t, s, func(c *Config) { c.Timeout = 9 * time.Second })
+			if err := p.Connect(patience(t)); err != nil {
+				t.Fatal(err)
+			}
+			farAway(p)
 			for range 2 { // the second time with what was learned
 				l := mustList(t, p, "d")
 				if got := names(l); !slices.Equal(got, []string{"empty", "file"}) {

@@ -42,6 +42,10 @@ func newPool(tb testing.TB, s *ftptest.Server, change ...func(*Config)) *Pool {
 
 func connections(n int) func(*Config) { return func(c *Config) { c.Connections = n } }
 
+// farAway makes a connected pool wait for a session that is about to come back,
+// however long that takes, and not dial another.
+func farAway(p *Pool) { p.learn(func(k *knowledge) { k.trip = time.Minute }) }
+
 // timeout bounds a test's request; it is no part of what is tested.
 func timeout(tb testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), d)

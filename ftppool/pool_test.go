@@ -31,6 +31,7 @@ func TestListStatOpen(t *testing.T) {
 			if err := p.Connect(patience(t)); err != nil {
 				t.Fatal(err)
 			}
+			farAway(p)
 			l := mustList(t, p, "")
 			if got, want := names(l), []string{"a b.txt", "big.bin", "empty", "sub"}; !slices.Equal(got, want) {
 				t.Fatalf("listed %q, want %q", got, want)

@@ -144,8 +144,8 @@ func TestProbeSessions(t *testing.T) {
 			if n := len(s.Refused()); n != 1 {
 				t.Errorf("refused %d times, one is enough", n)
 			}
-			if n := s.Sessions(); n > 1 {
-				t.Errorf("%d sessions are left", n)
+			if err := s.Await(patience(t), func() bool { return s.Sessions() <= 1 }); err != nil {
+				t.Errorf("%d sessions are left", s.Sessions())
 			}
 			if n := len(s.Attempts()); n != 3 {
 				t.Errorf("%d attempts", n)

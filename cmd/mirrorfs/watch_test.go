@@ -60,7 +60,8 @@ func (p *watchPlace) run(words ...string) string {
 
 func (p *watchPlace) mountIt() {
 	p.t.Helper()
-	p.run("--cache-dir", filepath.Join(p.dir, "cache"), "--log-file", filepath.Join(p.dir, "log"), p.url, p.mount)
+	// What stalls is not to be begun again while somebody looks.
+	p.run("--timeout", "10m", "--cache-dir", filepath.Join(p.dir, "cache"), "--log-file", filepath.Join(p.dir, "log"), p.url, p.mount)
 }
 
 // terminal is a mirrorfs that runs on a terminal, and what it drew.

@@ -103,7 +103,7 @@ func (s *Server) Sessions() int {
 func (s *Server) MaxSessions() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.maxSessions
+	return s.maxOpen
 }
 
 // Attempts are the times of all control connections.
@@ -157,7 +157,7 @@ func (s *Server) Reset() {
 	s.commands, s.changed, s.overlaps, s.clear = nil, nil, nil, nil
 	s.attempts, s.refused = nil, nil
 	s.counts = make(map[string]int)
-	s.maxSessions = len(s.sessions)
+	s.maxOpen = s.open
 	kept := s.transfers[:0:0]
 	for _, t := range s.transfers {
 		if t.Running {

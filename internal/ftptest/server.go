@@ -41,7 +41,8 @@ type Server struct {
 	transfers   []*transfer
 	attempts    []time.Time
 	refused     []time.Time
-	maxSessions int
+	open        int // control connections
+	maxOpen     int
 }
 
 // New starts a server and closes it when the test ends.
@@ -243,7 +244,8 @@ func (s *Server) accept(l net.Listener) {
 		s.lastSession++
 		ss.id = s.lastSession
 		s.sessions[ss] = struct{}{}
-		s.maxSessions = max(s.maxSessions, len(s.sessions))
+		s.open++ // until it is about to be closed
+		s.maxOpen = max(s.maxOpen, s.open)
 		s.attempts = trim(append(s.attempts, time.Now()), s.opts().LogLimit)
 		s.wg.Add(1)
 		s.notify()
@@ -257,6 +259,13 @@ func (s *Server) accept(l net.Listener) {
 			s.mu.Unlock()
 		}()
 	}
+}
+
+// closing counts a control connection no more.
+func (s *Server) closing() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open--
 }
 
 // takeSlot counts a session toward the caps, or refuses it.

@@ -73,6 +73,7 @@ func (s *session) end() {
 	if !s.ended {
 		s.ended = true
 		close(s.done)
+		s.srv.closing() // before the client can know
 	}
 	s.raw.Close()
 	if !s.alone {

@@ -105,21 +105,45 @@ func (p *process) kill() {
 	for _, pid := range all { // those that left the group
 		syscall.Kill(pid, syscall.SIGKILL)
 	}
-	for _, pid := range all {
+	for _, pid := range append(all, group(p.pid)...) {
 		for alive(pid) {
 			time.Sleep(time.Millisecond)
 		}
 	}
 }
 
-// alive tells whether a process runs, zombies not counted.
+// group are the processes of a group, which need not be anybody's children.
+func group(id int) []int {
+	var out []int
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			if alive, of := status(pid); alive && of == id {
+				out = append(out, pid)
+			}
+		}
+	}
+	return out
+}
+
 func alive(pid int) bool {
+	ok, _ := status(pid)
+	return ok
+}
+
+// status tells whether a process runs, zombies not counted, and its group.
+func status(pid int) (alive bool, group int) {
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
-		return false
+		return false, 0
 	}
-	_, state, _ := strings.Cut(string(b), ") ")
-	return !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X")
+	// "PID (NAME) STATE PPID PGRP ...", where the name may have anything in it.
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(fields) < 3 {
+		return false, 0
+	}
+	group, _ = strconv.Atoi(fields[2])
+	return fields[0] != "Z" && fields[0] != "X", group
 }
 
 // children are the processes that a process started and has not yet buried: a

@@ -19,7 +19,7 @@ func (proftpd) command(s *Server) (*exec.Cmd, error) {
 		"ServerType standalone",
 		"ServerName test",
 		"DefaultAddress " + o.Host,
-		fmt.Sprintf("Port %d", s.port),
+		fmt.Sprintf("Port %d", s.port.number),
 		"UseIPv6 off",
 		"UseReverseDNS off",
 		"User nobody",

@@ -28,7 +28,7 @@ func (pureftpd) command(s *Server) (*exec.Cmd, error) {
 		s.binary,
 		"--anonymousonly", "--anonymouscantupload", "--dontresolve", "--displaydotfiles",
 		"--limitrecursion", "10000000:50",
-		"--bind", o.Host + "," + strconv.Itoa(s.port),
+		"--bind", o.Host + "," + strconv.Itoa(s.port.number),
 		"--maxclientsnumber", strconv.Itoa(clients),
 		"--altlog", "stats:" + filepath.Join(s.dir, "stats.log"),
 		"--pidfile", filepath.Join(s.dir, "pure-ftpd.pid"),

@@ -21,10 +21,10 @@ type Server struct {
 	opts     Options
 	binary   string
 	unpacked string
-	dir      string // configuration and logs
-	port     int    // of the server itself
-	relay    *relay // nil with NoRelay
-	skip     int    // transfers in the log before Reset; guarded by relay.mu
+	dir      string    // configuration and logs
+	port     *heldPort // of the server itself
+	relay    *relay    // nil with NoRelay
+	skip     int       // transfers in the log before Reset; guarded by relay.mu
 
 	mu   sync.Mutex // guards proc; serialises Start, Stop and Close
 	proc *process   // nil when stopped
@@ -77,7 +77,7 @@ func New(kind Kind, o Options) (*Server, error) {
 		return nil, err
 	}
 	if err := s.prepare(); err != nil {
-		os.RemoveAll(s.dir)
+		s.Close()
 		return nil, fmt.Errorf("realftp: %s: %w", kind, err)
 	}
 	return s, nil
@@ -106,12 +106,12 @@ func (s *Server) prepare() error {
 	if err := openPath(s.opts.Root); err != nil {
 		return err
 	}
-	if s.port, err = freePort(s.opts.Host); err != nil {
+	if s.port, err = holdPort(s.opts.Host); err != nil {
 		return err
 	}
 	if !s.opts.NoRelay {
 		s.relay = &relay{
-			to:     net.JoinHostPort(s.opts.Host, strconv.Itoa(s.port)),
+			to:     net.JoinHostPort(s.opts.Host, strconv.Itoa(s.port.number)),
 			addr:   net.JoinHostPort(s.opts.Host, "0"),
 			hidden: s.opts.TLS == ImplicitTLS,
 		}
@@ -138,15 +138,6 @@ func openPath(root string) error {
 		}
 	}
 	return nil
-}
-
-func freePort(host string) (int, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // Start runs the server again after Stop, on the same port. The logs go on.
@@ -204,7 +195,7 @@ func (s *Server) ready(p *process) error {
 }
 
 func (s *Server) greets() bool {
-	c, err := net.Dial("tcp", net.JoinHostPort(s.opts.Host, strconv.Itoa(s.port)))
+	c, err := net.Dial("tcp", net.JoinHostPort(s.opts.Host, strconv.Itoa(s.port.number)))
 	if err != nil {
 		return false
 	}
@@ -244,6 +235,9 @@ func (s *Server) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stop()
+	if s.port != nil {
+		s.port.letGo()
+	}
 	os.RemoveAll(s.dir)
 }
 
@@ -258,7 +252,7 @@ func (s *Server) Port() int {
 	if s.relay != nil {
 		return s.relay.port()
 	}
-	return s.port
+	return s.port.number
 }
 
 // URL is where a client finds path. The path is not escaped.

@@ -25,7 +25,7 @@ func (vsftpd) command(s *Server) (*exec.Cmd, error) {
 		"listen=YES",
 		"background=NO",
 		"listen_address=" + o.Host,
-		fmt.Sprintf("listen_port=%d", s.port),
+		fmt.Sprintf("listen_port=%d", s.port.number),
 		"anonymous_enable=YES",
 		"local_enable=NO",
 		"write_enable=NO",

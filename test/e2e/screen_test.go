@@ -154,7 +154,7 @@ func TestWatchOnScreen(t *testing.T) {
 	f.add(long, ftptest.Generated(4<<20, 2))
 	s := serveTree(t, ftptest.Vsftpd(), f.tree(), options{})
 	p := newPlace(t, plain)
-	m := p.mount(s.url(""), "--timeout", "10m")
+	m := p.mount(s.url(""), "--timeout", "10m", "--connections", "4")
 	gate := make(chan struct{})
 	open := sync.OnceFunc(func() { close(gate) })
 	s.On("RETR", "half.bin", ftptest.StallAt(1<<20, gate))

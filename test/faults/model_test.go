@@ -64,9 +64,12 @@ type model struct {
 // history is all that a path was; nil is absent.
 type history struct {
 	past   []ftptest.Content
-	times  []time.Time // of the replacements
+	times  []moment // of the replacements
 	always bool
 }
+
+// moment is when something happened that takes a while to note.
+type moment struct{ before, after time.Time }
 
 type opened struct {
 	*content.Handle
@@ -123,8 +126,9 @@ func (m *model) replace(path string) {
 		size = now.Size()
 	}
 	day := time.Date(1990, 1, 1, 12, 0, 0, 0, time.UTC).AddDate(0, 0, 10*m.version%12_000)
+	before := time.Now()
 	m.srv.Tree().Generate(path, size, uint64(m.version), day)
-	h.times = append(h.times, time.Now())
+	h.times = append(h.times, moment{before, time.Now()})
 	h.past = append(h.past, m.srv.Tree().Content(path))
 	m.note("replaced %s: %d bytes, %d", path, size, day.Unix())
 }
@@ -383,8 +387,8 @@ func (m *model) raced(path string) bool {
 			i := slices.IndexFunc(began, func(t ftptest.Transfer) bool {
 				return t.Session == c.Session && t.Path == path && !t.Begin.Before(c.Time)
 			})
-			if ok && i >= 0 && slices.ContainsFunc(m.files[path].times, func(at time.Time) bool {
-				return !at.Before(from) && !at.After(began[i].Begin)
+			if ok && i >= 0 && slices.ContainsFunc(m.files[path].times, func(at moment) bool {
+				return !at.after.Before(from) && !at.before.After(began[i].Begin)
 			}) {
 				return true
 			}
