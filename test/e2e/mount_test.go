@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +97,19 @@ func (p *place) words(url string, options ...string) []string {
 	}
 	words = append(words, options...)
 	return append(words, url, p.dir)
+}
+
+// allowed is how many sessions such a mount may have where the test says nothing.
+func allowed(t testing.TB) int {
+	n := os.Getenv(connectionsEnv)
+	if n == "" {
+		return 4 // the default of --connections
+	}
+	allowed, err := strconv.Atoi(n)
+	if err != nil {
+		t.Fatalf("%s=%q is not a number", connectionsEnv, n)
+	}
+	return allowed
 }
 
 // mounted is a mount that answers.
