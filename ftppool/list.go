@@ -213,6 +213,11 @@ func (s *session) enter(dir string) error {
 		if err := s.ctl.forget(); err != nil {
 			return err
 		}
+		if k := s.pool.known(); k.grudging() {
+			if _, err := s.exchange(k.appeased()...); err != nil {
+				return err
+			}
+		}
 		return s.whyNotEntered(dir, r)
 	}
 	return nil

@@ -72,11 +72,21 @@ func (k *knowledge) together() bool { return k.loggedIn && !k.sequential }
 
 // grudging reports whether each CWD that is refused makes the next one that is
 // wait 100 ms longer, until one succeeds: so pure-ftpd answers who guesses, and a
-// look-up of a file is such a guess. It is known by features that only it has.
+// look-up of a file is such a guess. After some 50 it hangs up. It is known by
+// features that only it has.
 func (k *knowledge) grudging() bool {
 	_, stored := k.features["ESTA"]
 	_, retrieved := k.features["ESTP"]
 	return stored && retrieved
+}
+
+// appeased returns commands, among them a CWD that may be refused, and on a
+// grudging server one more that is not.
+func (k *knowledge) appeased(commands ...string) []string {
+	if k.grudging() {
+		commands = append(commands, "CWD "+k.base)
+	}
+	return commands
 }
 
 // newKnowledge is what is known at the start: the profile of an earlier pool, as

@@ -458,6 +458,14 @@ func TestRefusalsInARow(t *testing.T) {
 			_, err := p.Stat(patience(t), lookup, "d/nope")
 			isError(t, err, fs.ErrNotExist)
 		})
+		all.Go(func() {
+			_, err := p.List(patience(t), lookup, "d/nope")
+			isError(t, err, fs.ErrNotExist)
+		})
+		all.Go(func() {
+			_, err := p.Open(patience(t), read, "d", 0)
+			isError(t, err, ErrIsDir)
+		})
 	}
 	all.Wait()
 	refused := make(map[int]bool) // by session, the last one
@@ -474,7 +482,7 @@ func TestRefusalsInARow(t *testing.T) {
 			n++
 		}
 	}
-	if n < 40 {
+	if n < 60 {
 		t.Errorf("%d refused, too few to tell", n)
 	}
 }

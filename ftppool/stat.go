@@ -48,10 +48,7 @@ func (p *Pool) questions(k *knowledge, path string) []string {
 	if k.mlst && !k.noMLST {
 		commands = append([]string{"MLST " + abs}, commands...)
 	}
-	if k.grudging() {
-		commands = append(commands, "CWD "+k.base)
-	}
-	return commands
+	return k.appeased(commands...)
 }
 
 // answer reads the replies to questions.
@@ -110,7 +107,7 @@ func (s *session) stat(name string) (listing.Entry, error) {
 	if !size[0].ok() {
 		second = "CWD " + abs
 	}
-	r, err := s.ctl.exchange(false, second)
+	r, err := s.ctl.exchange(false, k.appeased(second)...)
 	if err != nil {
 		return listing.Entry{}, err
 	}
