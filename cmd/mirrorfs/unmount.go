@@ -62,6 +62,8 @@ func unmount(ctx context.Context, dir string, lazy bool) error {
 		}
 	}
 	switch err := detachUnused(ctx, path, lazy); {
+	case errors.Is(err, unix.EBUSY) && ctx.Err() != nil:
+		return failf(exitInterrupted, "interrupted while %s was in use; it is still mounted", path)
 	case errors.Is(err, unix.EBUSY):
 		return failf(exitMountpoint, "%s is in use%s; end that, or unmount with --lazy", path, users(path))
 	case errors.Is(err, unix.EPERM):
