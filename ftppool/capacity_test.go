@@ -134,7 +134,8 @@ func TestCapIsLearned(t *testing.T) {
 }
 
 // A server that still counts a session that we have just discarded refuses the
-// next one: that must neither fail the request nor lower the cap.
+// next one: that must neither fail the request nor lower the cap. How long it does
+// is far from the pool's pause of 100 ms, so that neither's timer decides.
 func TestDiscardCounts(t *testing.T) {
 	t.Parallel()
 	tree := ftptest.NewTree()

@@ -22,8 +22,9 @@ type session struct {
 	next  chan struct{} // tells the reader to go on after AUTH
 	done  chan struct{} // closed when the session must end
 
-	mu    sync.Mutex // guards what follows; leaf lock
+	mu    sync.Mutex // guards what follows; before Server.mu
 	ended bool       // done is closed
+	gone  bool       // counted no more
 	alone bool       // the data connection goes on without the control connection
 	busy  bool       // a transfer is under way
 	raw   net.Conn
@@ -73,12 +74,21 @@ func (s *session) end() {
 	if !s.ended {
 		s.ended = true
 		close(s.done)
-		s.srv.closing() // before the client can know
 	}
-	s.raw.Close()
+	s.closeControl()
 	if !s.alone {
 		s.closeData()
 	}
+}
+
+// closeControl closes the control connection, which is counted no more before the
+// client can see that. Callers hold mu.
+func (s *session) closeControl() {
+	if !s.gone {
+		s.gone = true
+		s.srv.closing()
+	}
+	s.raw.Close()
 }
 
 // closeData closes the data connection and its listener. Callers hold mu.
@@ -103,7 +113,7 @@ func (s *session) drop(reset, dataGoesOn bool) {
 	s.alone = dataGoesOn
 	s.closing = true
 	if dataGoesOn {
-		s.raw.Close()
+		s.closeControl()
 		return
 	}
 	s.end()

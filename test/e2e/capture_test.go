@@ -75,7 +75,7 @@ func TestEncryption(t *testing.T) {
 			m.unmount()
 			packets := wire.stop()
 			// Words of four letters would be there by chance, once in some hundred captures.
-			words := []string{name, content, "PASS ", "RETR /", "MLSD\r\n", "LIST\r\n", "EPSV\r\n", "229 Entering"}
+			words := []string{name, content, "PASS ", "RETR /", "MLSD\r\n", "LIST\r\n", "EPSV\r\n", "229 Entering", "229 Extended"}
 			found := shows(packets, words...)
 			if c.mode == realftp.NoTLS {
 				if len(found) < 6 {
