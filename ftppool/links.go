@@ -71,7 +71,7 @@ func (s *session) followLinks(dir string, entries []listing.Entry) {
 			return
 		}
 		path := s.abs(listing.Join(dir, e.Raw))
-		r, err := s.exchange(s.pool.known().appeased("CWD "+path, "PWD")...)
+		r, err := s.exchange("CWD "+path, "PWD")
 		if err != nil {
 			return
 		}

@@ -213,11 +213,6 @@ func (s *session) enter(dir string) error {
 		if err := s.ctl.forget(); err != nil {
 			return err
 		}
-		if k := s.pool.known(); k.grudging() {
-			if _, err := s.exchange(k.appeased()...); err != nil {
-				return err
-			}
-		}
 		return s.whyNotEntered(dir, r)
 	}
 	return nil
@@ -227,6 +222,11 @@ func (s *session) enter(dir string) error {
 // for all reasons; what they list for the path tells them apart: nothing when
 // it is missing, itself when it can't be read.
 func (s *session) whyNotEntered(dir string, r reply) error {
+	if k := s.pool.known(); k.grudging() {
+		if _, err := s.exchange("CWD " + k.base); err != nil {
+			return err
+		}
+	}
 	kind := refusal(r)
 	if kind != ErrRefused || dir == "" || strings.ContainsAny(dir, globs) {
 		return &replyError{kind, r}

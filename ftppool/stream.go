@@ -203,7 +203,7 @@ func (s *session) retrieve(path string, offset int64) (*ftp.Response, error) {
 // there, so it may not be read; what can be entered is a directory.
 func (s *session) whyNotRead(path string, r reply) error {
 	abs := s.abs(path)
-	replies, err := s.exchange(s.pool.known().appeased("SIZE "+abs, "CWD "+abs)...)
+	replies, err := s.exchange("SIZE "+abs, "CWD "+abs)
 	switch {
 	case err != nil:
 		return err
